@@ -167,6 +167,40 @@ fn the_chat_passes_lines_to_all_others() {
 }
 
 #[test]
+fn the_chat_disconnects_those_that_do_not_read() {
+    const LINE: &[u8] = &[b'x'; 4095];
+    const ROUNDS: usize = 256;
+    let reactor = Reactor::builder().signals(false).build().expect("a port");
+    let listener = tidewaiter::io::Listener::bind(&reactor, any_port()).expect("a free address");
+    let address = listener.local_addr().socket_addr().expect("it is one");
+    reactor.spawn(async_chat::serve(reactor.clone(), listener));
+    let (sent, received) = run_with(&reactor, move || {
+        let [mut writer, mut reader, mut slow] =
+            [(); 3].map(|()| TcpStream::connect(address).expect("it listens"));
+        // Each line shows that its sender is a member.
+        for member in [&mut reader, &mut slow] {
+            member.write_all(b"here\n").expect("it is open");
+            writer.read_exact(&mut [0; 5]).expect("the others get it");
+        }
+        let lines = [LINE, b"\n"].concat().repeat(16);
+        let mut same = vec![0; lines.len()];
+        reader
+            .read_exact(&mut same[..5])
+            .expect("it was there first");
+        for _ in 0..ROUNDS {
+            writer.write_all(&lines).expect("it is open");
+            reader.read_exact(&mut same).expect("it reads all");
+            assert!(same == lines);
+        }
+        let mut received = Vec::new();
+        // The system may drop what was not read.
+        let _ = slow.read_to_end(&mut received);
+        (ROUNDS * lines.len(), received.len())
+    });
+    assert!(received < sent, "{received} of {sent} bytes were received");
+}
+
+#[test]
 fn the_watch_of_a_directory_tells_what_happens() {
     let name = format!("tidewaiter-example-{}", std::process::id());
     let path = std::env::temp_dir().join(name);
