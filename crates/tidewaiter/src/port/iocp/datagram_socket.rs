@@ -38,6 +38,8 @@ pub(super) struct DatagramSocket {
     packet_info: bool,
     /// The number of records of the receive under way.
     pub(super) records: usize,
+    /// How many of them receive into memory, and have not ended.
+    pub(super) posted: usize,
     /// Errors that sends have met and that the receive tells.
     pub(super) errors: VecDeque<DatagramError>,
 }
@@ -122,6 +124,7 @@ impl DatagramSocket {
             is_v6,
             packet_info,
             records: 0,
+            posted: 0,
             errors: VecDeque::new(),
         }
     }

@@ -16,7 +16,7 @@ use crate::port::{
 };
 
 /// Each receive of a busy socket, as the module has it.
-const POSTED: usize = 4;
+const POSTED: usize = 2;
 
 /// A socket on the port that receives, and one that sends to it.
 struct Pair {
