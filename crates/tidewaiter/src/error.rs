@@ -81,6 +81,8 @@ pub enum ConnectError {
         /// The resolver's reason.
         source: io::Error,
     },
+    /// A text is no address. The message names it.
+    Endpoint(io::Error),
     /// Nobody listens at the address. When several addresses failed, this is the error of the attempt that came
     /// furthest.
     Refused {
@@ -130,6 +132,7 @@ impl ConnectError {
             | ConnectError::Refused { source, .. }
             | ConnectError::Unreachable { source, .. }
             | ConnectError::TimedOut { source }
+            | ConnectError::Endpoint(source)
             | ConnectError::Os { source, .. } => Some(source),
             ConnectError::Cancelled | ConnectError::Declined { .. } | ConnectError::Stopped => None,
         }
@@ -142,6 +145,7 @@ impl fmt::Display for ConnectError {
             ConnectError::Resolve { host, source } => {
                 write!(f, "cannot resolve {host:?}: {source}")
             }
+            ConnectError::Endpoint(source) => source.fmt(f),
             ConnectError::Refused { address, .. } => write!(f, "{address} refused the connection"),
             ConnectError::Unreachable { address, source } => {
                 write!(f, "{address} is unreachable: {source}")
@@ -285,6 +289,8 @@ pub enum Error {
     Running,
     /// The reactor is stopping or has stopped: it takes nothing new and is never run again.
     Stopped,
+    /// A text is no address, or a name has none. The message names it.
+    Endpoint(io::Error),
     /// The reactor cannot listen on the address.
     Listen {
         /// The address.
@@ -333,6 +339,7 @@ impl fmt::Display for Error {
         match self {
             Error::Running => f.write_str("the reactor is running already"),
             Error::Stopped => f.write_str("the reactor has been stopped"),
+            Error::Endpoint(source) => source.fmt(f),
             Error::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
             Error::Datagrams {
                 address: Some(address),
@@ -370,6 +377,8 @@ impl std::error::Error for Error {
             | Error::ListenOn(source)
             | Error::Port(source)
             | Error::Thread(source) => Some(source),
+            // The message is that of the inner error already.
+            Error::Endpoint(source) => source.source(),
             _ => None,
         }
     }
@@ -386,6 +395,7 @@ impl From<Error> for io::Error {
             | Error::Adopt { source, .. }
             | Error::AdoptFile { source, .. }
             | Error::Watch { source, .. }
+            | Error::Endpoint(source)
             | Error::ListenOn(source)
             | Error::Port(source)
             | Error::Thread(source) => source.kind(),

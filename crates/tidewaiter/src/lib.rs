@@ -21,8 +21,7 @@
 //! }
 //!
 //! let reactor = Reactor::new()?;
-//! let address: std::net::SocketAddr = "127.0.0.1:0".parse()?;
-//! let listener = reactor.listen_tcp(address, |_peer| Echo)?;
+//! let listener = reactor.listen_tcp("127.0.0.1:0", |_peer| Echo)?;
 //! println!("listening on {}", listener.local_addr());
 //! # reactor.call_later(std::time::Duration::ZERO, Reactor::stop);
 //! reactor.run()?;

@@ -12,12 +12,12 @@ const LIBRARY: &str = "crates/tidewaiter/src/";
 const LAYERS: &[&[&str]] = &[
     &["panics"],
     &["os"],
+    &["endpoint"],
     &["process"],
     &["port"],
     &["error"],
     &["spans"],
     &["reactor"],
-    &["endpoint"],
     &["transport"],
     &["io"],
     &["frames"],

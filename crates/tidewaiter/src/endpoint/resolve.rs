@@ -44,7 +44,7 @@ pub(crate) fn literal(host: &str, port: u16) -> Option<SocketAddr> {
 /// Looks up the addresses of a host with the OS's resolver. An IP address needs no lookup.
 ///
 /// This blocks for as long as the OS takes: many seconds if a name server is silent. A reactor that connects
-/// looks names up by itself, without blocking; use this to listen on a name.
+/// looks names up by itself, without blocking.
 ///
 /// The addresses are in the OS's order of preference (RFC 6724), each once.
 ///
@@ -55,10 +55,13 @@ pub fn resolve(target: &HostPort) -> io::Result<Vec<SocketAddr>> {
     if let Some(address) = literal(&target.host, target.port) {
         return Ok(vec![address]);
     }
-    look_up(target, ask_os).map_err(|source| {
-        let host = target.host.clone();
-        io::Error::new(source.kind(), ResolveError { host, source })
-    })
+    look_up(target, ask_os).map_err(|source| unresolved(target, source))
+}
+
+/// The error of a failed lookup, with the host's name.
+pub(super) fn unresolved(target: &HostPort, source: io::Error) -> io::Error {
+    let host = target.host.clone();
+    io::Error::new(source.kind(), ResolveError { host, source })
 }
 
 /// Asks the OS's resolver.

@@ -23,9 +23,10 @@ impl Listening {
     /// Opens a listening socket for a port of the kind `port`, non-blocking and not inherited by children.
     pub(super) fn open(port: PortKind, options: &ListenOptions) -> io::Result<Listening> {
         check_packets(port, options.sequenced_packets)?;
-        check_streams_to(port, "listen on", &options.address)?;
-        let socket = open_socket(&options.address, options.sequenced_packets)?;
-        match options.address {
+        let address = options.address()?;
+        check_streams_to(port, "listen on", address)?;
+        let socket = open_socket(address, options.sequenced_packets)?;
+        match address {
             Address::Ip(address) => {
                 if address.is_ipv6() {
                     socket.set_only_v6(options.only_v6)?;
@@ -45,7 +46,7 @@ impl Listening {
     }
 
     fn bind(socket: Socket, options: &ListenOptions) -> io::Result<Listening> {
-        let file = match &options.address {
+        let file = match options.address()? {
             Address::Unix(address) => unix_socket::bind(&socket, address, &options.socket_file)?,
             address => {
                 socket.bind(&os_address(address)?)?;

@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
 use super::pipe_options::PipeListenOptions;
-use crate::os::{Address, PipeName, UnixAddress};
+use crate::endpoint::{Endpoint, ToEndpoint};
+use crate::os::Address;
 
 /// A kind of completion port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -178,8 +178,9 @@ impl fmt::Display for PortInfo {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ListenOptions {
-    /// The address to listen on; with port 0, the OS chooses one. Which ports listen on which addresses, [`Address`] tells.
-    pub address: Address,
+    /// Where to listen; with port 0, the OS chooses one. A [`Port`](super::Port) takes addresses alone; a reactor also
+    /// reads texts and looks names up, as [`ToEndpoint`] says. Which ports listen on which addresses, [`Address`] tells.
+    pub endpoint: Endpoint,
     /// The number of connections that may wait to be accepted: 1024 by default. The OS may cap it,
     /// on Linux to `net.core.somaxconn`. On a named pipe, it is always 8; further clients wait outside.
     pub backlog: u32,
@@ -216,11 +217,19 @@ pub struct ListenOptions {
 }
 
 impl ListenOptions {
-    /// Listens on `address`, with the defaults for everything else.
+    /// Listens on `endpoint`, with the defaults for everything else.
+    ///
+    /// ```
+    /// use tidewaiter::port::ListenOptions;
+    ///
+    /// let mut options = ListenOptions::new("localhost:8080");
+    /// options.backlog = 16;
+    /// # let _ = options;
+    /// ```
     #[must_use]
-    pub fn new(address: impl Into<Address>) -> ListenOptions {
+    pub fn new(endpoint: impl ToEndpoint) -> ListenOptions {
         ListenOptions {
-            address: address.into(),
+            endpoint: endpoint.to_endpoint(),
             backlog: 1024,
             reuse_port: false,
             only_v6: true,
@@ -234,7 +243,19 @@ impl ListenOptions {
 
     /// Refuses options that no port supports.
     pub(super) fn check(&self) -> io::Result<()> {
-        self.socket_file.check(&self.address)
+        self.socket_file.check(self.address()?)
+    }
+
+    /// The address to listen on.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for an endpoint that is no address.
+    pub(crate) fn address(&self) -> io::Result<&Address> {
+        self.endpoint.address().ok_or_else(|| {
+            let message = format!("a port reads no address such as {}", self.endpoint);
+            io::Error::new(io::ErrorKind::InvalidInput, message)
+        })
     }
 }
 
@@ -299,27 +320,9 @@ impl Default for SocketFileOptions {
     }
 }
 
-impl From<Address> for ListenOptions {
-    fn from(address: Address) -> ListenOptions {
-        ListenOptions::new(address)
-    }
-}
-
-impl From<UnixAddress> for ListenOptions {
-    fn from(address: UnixAddress) -> ListenOptions {
-        ListenOptions::new(address)
-    }
-}
-
-impl From<PipeName> for ListenOptions {
-    fn from(name: PipeName) -> ListenOptions {
-        ListenOptions::new(name)
-    }
-}
-
-impl From<SocketAddr> for ListenOptions {
-    fn from(address: SocketAddr) -> ListenOptions {
-        ListenOptions::new(address)
+impl<E: ToEndpoint> From<E> for ListenOptions {
+    fn from(endpoint: E) -> ListenOptions {
+        ListenOptions::new(endpoint)
     }
 }
 

@@ -12,6 +12,7 @@ use super::Factory;
 use super::adopter::{Adopter, Inlet};
 use super::listener;
 use super::stream::Protocol;
+use crate::endpoint::ToEndpoint;
 use crate::error::Error;
 use crate::os::Address;
 use crate::panics;
@@ -150,7 +151,7 @@ impl ReactorGroup {
         let adopters = self.make_adopters(make_factory)?;
         match self.share(&options, &adopters) {
             Err(Error::Listen { source, .. }) if source.kind() == ErrorKind::Unsupported => {
-                log::debug!("{}: handing connections over: {source}", options.address);
+                log::debug!("{}: handing connections over: {source}", options.endpoint);
                 self.hand_over(options, adopters)
             }
             result => result,
@@ -193,10 +194,7 @@ impl ReactorGroup {
     fn share(&self, options: &ListenOptions, adopters: &[Adopter]) -> Result<GroupListener, Error> {
         let mut options = options.clone();
         options.reuse_port |= adopters.len() > 1;
-        let mut listener = GroupListener {
-            address: options.address.clone(),
-            parts: Vec::new(),
-        };
+        let mut listener: Option<GroupListener> = None;
         for (index, adopter) in adopters.iter().enumerate() {
             let (options_here, adopter) = (options.clone(), adopter.clone());
             let listening = self.ask(index, move |reactor| {
@@ -207,16 +205,25 @@ impl ReactorGroup {
             match listening {
                 Ok((address, token)) => {
                     // If the OS chose the port, the remaining sockets use the same one.
-                    options.address = address.clone();
-                    listener.add(address, &self.remotes[index], token);
+                    options.endpoint = address.clone().to_endpoint();
+                    let part = (self.remotes[index].clone(), token);
+                    match &mut listener {
+                        Some(listener) => listener.parts.push(part),
+                        None => {
+                            let parts = vec![part];
+                            listener = Some(GroupListener { address, parts });
+                        }
+                    }
                 }
                 Err(error) => {
-                    listener.stop_listening();
+                    if let Some(listener) = listener {
+                        listener.stop_listening();
+                    }
                     return Err(error);
                 }
             }
         }
-        Ok(listener)
+        Ok(listener.expect("a group has a reactor at least"))
     }
 
     /// Opens one listening socket on the first reactor, which gives the connections to the adopters in turn.
@@ -377,11 +384,6 @@ impl GroupListener {
                 }
             });
         }
-    }
-
-    fn add(&mut self, address: Address, remote: &Remote, token: Token) {
-        self.address = address;
-        self.parts.push((remote.clone(), token));
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tidewaiter::endpoint::ToEndpoint;
 use tidewaiter::port::{ListenOptions, Outcome, PortKind, Request, SocketOption};
 
 use crate::support::harness::Harness;
@@ -133,7 +134,7 @@ fn sharing_an_address_works_or_is_unsupported() {
     };
     harness.track(first);
     let shared = harness.local_ip(first);
-    options.address = shared.into();
+    options.endpoint = shared.to_endpoint();
     let second = harness.port.listen(&options).expect("it is shared");
     harness.track(second);
     let accepts = [first, second].map(|listener| harness.submit(listener, Request::Accept));

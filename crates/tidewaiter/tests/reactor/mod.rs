@@ -13,6 +13,7 @@ pub(crate) mod drops;
 mod duplex;
 mod embedding;
 mod ending;
+mod endpoints;
 mod extremes;
 mod factories;
 mod file_peers;

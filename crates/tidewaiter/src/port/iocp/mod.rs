@@ -241,12 +241,12 @@ impl Iocp {
     }
 
     fn open_listener(&mut self, options: &ListenOptions) -> io::Result<Handle> {
-        let source = match &options.address {
+        let source = match options.address()? {
             Address::Pipe(_) if options.for_programs => {
                 return Err(unsupported(
                     PortKind::Iocp,
                     "accept for other programs on",
-                    &options.address,
+                    &options.endpoint,
                 ));
             }
             Address::Pipe(name) => {

@@ -243,20 +243,7 @@ impl Driver for SimDriver {
             Open::Listener(options) if options.for_programs => {
                 return Err(unsupported(PortKind::Sim, "accept for", "other programs"));
             }
-            Open::Listener(ListenOptions {
-                address: Address::Pipe(name),
-                pipe: options,
-                ..
-            }) => {
-                let listener = self
-                    .shared
-                    .change(|world| world.listen_on_pipe(name, options));
-                Source::PipeListener(listener?)
-            }
-            Open::Listener(options) => {
-                check_streams_to(PortKind::Sim, "listen on", &options.address)?;
-                Source::Listener(self.shared.change(|world| world.listen(options))?)
-            }
+            Open::Listener(options) => self.open_listener(options)?,
             Open::Pipe(options) => {
                 let failure = (self.shared.lock().requested_failures).take(Call::OpenStream);
                 failure.map_or(Ok(()), Err)?;
@@ -312,6 +299,19 @@ impl Driver for SimDriver {
 
     fn query(&self, handle: Handle, query: Query) -> io::Result<Answer> {
         self.source(handle)?.query(&self.shared.lock(), query)
+    }
+}
+
+impl SimDriver {
+    fn open_listener(&self, options: &ListenOptions) -> io::Result<Source> {
+        let address = options.address()?;
+        if let Address::Pipe(name) = address {
+            let listen = |world: &mut World| world.listen_on_pipe(name, &options.pipe);
+            return Ok(Source::PipeListener(self.shared.change(listen)?));
+        }
+        check_streams_to(PortKind::Sim, "listen on", address)?;
+        let listen = |world: &mut World| world.listen(options);
+        Ok(Source::Listener(self.shared.change(listen)?))
     }
 }
 

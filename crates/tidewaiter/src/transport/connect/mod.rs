@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::stream::{Link, Stream};
 use super::{Factory, close_unawaited};
-use crate::endpoint::{self, AttemptId, HostPort, Race, Step};
+use crate::endpoint::{self, AddressKind, AttemptId, HostPort, Race, Step, Target};
 use crate::error::ConnectError;
 use crate::os::Address;
 use crate::port::{
@@ -21,7 +21,6 @@ use crate::port::{
 };
 use crate::reactor::{DelayedCall, Live, Lookup, Reactor, WorkLost};
 pub use options::ConnectOptions;
-use options::Target;
 
 /// The pause before another attempt to connect to a UNIX socket whose backlog is full.
 const RETRY: Duration = Duration::from_millis(10);
@@ -41,8 +40,8 @@ struct Attempt {
 struct Inner {
     reactor: Reactor,
     options: ConnectOptions,
-    /// Refuses addresses of the kinds that are not wanted.
-    check: fn(&Address) -> io::Result<()>,
+    /// The addresses that are wanted; others are refused.
+    kind: AddressKind,
     /// The socket to connect, if the program made it.
     socket: RefCell<Option<Socket>>,
     token: Cell<Token>,
@@ -127,7 +126,7 @@ impl Connector {
 
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Connector({})", self.inner.options.target)
+        write!(f, "Connector({})", self.inner.options.endpoint)
     }
 }
 
@@ -142,15 +141,17 @@ impl Inner {
             });
             self.limit.replace(Some(limit));
         }
-        let address = match &self.options.target {
-            Target::Address(address) => address.clone(),
-            Target::Host(host) => match endpoint::literal(&host.host, host.port) {
-                Some(address) => address.into(),
-                None => return self.look_up(host.clone()),
-            },
-        };
         let inner = Rc::clone(self);
-        self.reactor.soon(move |_| inner.start_race(vec![address]));
+        match self.options.endpoint.read(self.kind) {
+            Ok(Target::Address(address)) => {
+                self.reactor.soon(move |_| inner.start_race(vec![address]));
+            }
+            Ok(Target::Host(host)) => self.look_up(host),
+            Err(source) => {
+                self.reactor
+                    .soon(move |_| inner.fail(ConnectError::Endpoint(source)));
+            }
+        }
     }
 
     /// Looks the name up on another thread.
@@ -186,9 +187,9 @@ impl Inner {
     }
 
     fn unresolved(self: &Rc<Self>, source: io::Error) {
-        let host = match &self.options.target {
-            Target::Host(target) => target.host.clone(),
-            Target::Address(address) => address.to_string(),
+        let host = match self.options.endpoint.read(self.kind) {
+            Ok(Target::Host(target)) => target.host,
+            _ => self.options.endpoint.to_string(),
         };
         self.fail(ConnectError::Resolve { host, source });
     }
@@ -245,7 +246,7 @@ impl Inner {
     }
 
     fn attempt(&self, address: Address, id: AttemptId) {
-        let checked = (self.check)(&address);
+        let checked = self.kind.check(&address);
         let opened = checked.and_then(|()| match self.socket.take() {
             Some(socket) => self.reactor.port_mut().adopt(socket),
             None => self.open(&address),

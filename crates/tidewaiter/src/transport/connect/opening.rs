@@ -1,18 +1,19 @@
 //! The ways to connect.
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::rc::Rc;
 
 use super::super::Factory;
 use super::{ConnectOptions, Connector, Inner};
+use crate::endpoint::AddressKind;
 use crate::error::ConnectError;
 use crate::os::Address;
 use crate::port::{Socket, Token};
 use crate::reactor::{Live, Reactor};
 
 impl Reactor {
-    /// Connects to a server: to a host and port, or to an address of any kind that the [port](crate::port) supports.
+    /// Connects to a server: to a host and port, or to an address of any kind that the [port](crate::port) supports, also
+    /// as a text such as `example.org:80`: see [`ToEndpoint`](crate::endpoint::ToEndpoint).
     ///
     /// From the loop, either [`Factory::build_protocol`] is called once for the new connection, or
     /// [`Factory::connection_failed`] with the reason. Neither is called if the reactor is dropped first or has
@@ -58,56 +59,41 @@ impl Reactor {
         options: impl Into<ConnectOptions>,
         factory: impl Factory + 'static,
     ) -> Connector {
-        self.connect_to(options.into(), |_| Ok(()), None, Box::new(factory))
+        self.connect_to(options.into(), AddressKind::Any, None, Box::new(factory))
     }
 
     /// Connects to a TCP server: [`connect`](Reactor::connect) to hosts and IP addresses only. An address of another
-    /// kind fails with [`InvalidInput`](io::ErrorKind::InvalidInput).
+    /// kind fails with [`InvalidInput`](std::io::ErrorKind::InvalidInput).
     pub fn connect_tcp(
         &self,
         options: impl Into<ConnectOptions>,
         factory: impl Factory + 'static,
     ) -> Connector {
-        self.connect_to(
-            options.into(),
-            Address::check_is_ip,
-            None,
-            Box::new(factory),
-        )
+        self.connect_to(options.into(), AddressKind::Ip, None, Box::new(factory))
     }
 
     /// Connects to a UNIX socket: [`connect`](Reactor::connect) to addresses of UNIX sockets only. Other targets fail
-    /// with [`InvalidInput`](io::ErrorKind::InvalidInput). While the server's backlog is full, this tries again, until the
+    /// with [`InvalidInput`](std::io::ErrorKind::InvalidInput). While the server's backlog is full, this tries again, until the
     /// [timeout](ConnectOptions::timeout).
     pub fn connect_unix(
         &self,
         options: impl Into<ConnectOptions>,
         factory: impl Factory + 'static,
     ) -> Connector {
-        self.connect_to(
-            options.into(),
-            Address::check_is_unix,
-            None,
-            Box::new(factory),
-        )
+        self.connect_to(options.into(), AddressKind::Unix, None, Box::new(factory))
     }
 
     /// Connects to a named pipe: [`connect`](Reactor::connect) to names of pipes only. Other targets fail with
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput).
+    /// [`InvalidInput`](std::io::ErrorKind::InvalidInput).
     ///
     /// While all instances of the pipe have clients, connecting waits for a free one. A pipe without a server fails with
-    /// [`NotFound`](io::ErrorKind::NotFound). See [`ConnectOptions::pipe`].
+    /// [`NotFound`](std::io::ErrorKind::NotFound). See [`ConnectOptions::pipe`].
     pub fn connect_pipe(
         &self,
         options: impl Into<ConnectOptions>,
         factory: impl Factory + 'static,
     ) -> Connector {
-        self.connect_to(
-            options.into(),
-            Address::check_is_pipe,
-            None,
-            Box::new(factory),
-        )
+        self.connect_to(options.into(), AddressKind::Pipe, None, Box::new(factory))
     }
 
     /// As [`connect_tcp`](Reactor::connect_tcp), with a stream socket that was made, and perhaps bound,
@@ -149,20 +135,21 @@ impl Reactor {
         factory: impl Factory + 'static,
     ) -> Connector {
         let options = ConnectOptions::from(peer.into()).timeout(None);
-        self.connect_to(options, |_| Ok(()), Some(socket.into()), Box::new(factory))
+        let socket = Some(socket.into());
+        self.connect_to(options, AddressKind::Any, socket, Box::new(factory))
     }
 
     fn connect_to(
         &self,
         options: ConnectOptions,
-        check: fn(&Address) -> io::Result<()>,
+        kind: AddressKind,
         socket: Option<Socket>,
         factory: Box<dyn Factory>,
     ) -> Connector {
         let inner = Rc::new(Inner {
             reactor: self.clone(),
             options,
-            check,
+            kind,
             socket: RefCell::new(socket),
             token: Cell::new(Token::default()),
             factory: RefCell::new(Some(factory)),

@@ -1,11 +1,9 @@
 //! Where to connect to, and how.
 
-use std::fmt;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::endpoint::{ATTEMPT_DELAY, HostPort};
-use crate::os::{Address, PipeName, UnixAddress};
+use crate::endpoint::{ATTEMPT_DELAY, Endpoint, ToEndpoint};
+use crate::os::Address;
 use crate::port::PipeConnectOptions;
 
 /// How long connecting may take unless set.
@@ -14,7 +12,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Where to connect to, and how.
 #[derive(Clone, Debug)]
 pub struct ConnectOptions {
-    pub(super) target: Target,
+    pub(super) endpoint: Endpoint,
     pub(super) timeout: Option<Duration>,
     pub(super) local: Option<Address>,
     pub(super) packets: bool,
@@ -22,20 +20,11 @@ pub struct ConnectOptions {
     pub(super) pipe: PipeConnectOptions,
 }
 
-#[derive(Clone, Debug)]
-pub(super) enum Target {
-    Host(HostPort),
-    Address(Address),
-}
-
 impl ConnectOptions {
     /// Connects to `port` of `host`: a name, or an IPv4 or IPv6 address.
     #[must_use]
     pub fn new(host: impl Into<String>, port: u16) -> ConnectOptions {
-        ConnectOptions::to(Target::Host(HostPort {
-            host: host.into(),
-            port,
-        }))
+        ConnectOptions::to((host.into(), port))
     }
 
     /// Whether a connection to `peer` carries packets or messages.
@@ -46,9 +35,19 @@ impl ConnectOptions {
         }
     }
 
-    fn to(target: Target) -> ConnectOptions {
+    /// Connects to an address, a host and a port, or what a text stands for: see [`ToEndpoint`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidewaiter::ConnectOptions;
+    ///
+    /// let options = ConnectOptions::to("example.org:80").timeout(Duration::from_secs(5));
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn to(endpoint: impl ToEndpoint) -> ConnectOptions {
         ConnectOptions {
-            target,
+            endpoint: endpoint.to_endpoint(),
             timeout: Some(TIMEOUT),
             local: None,
             packets: false,
@@ -103,47 +102,8 @@ impl ConnectOptions {
     }
 }
 
-impl From<Address> for ConnectOptions {
-    fn from(address: Address) -> ConnectOptions {
-        ConnectOptions::to(Target::Address(address))
-    }
-}
-
-impl From<UnixAddress> for ConnectOptions {
-    fn from(address: UnixAddress) -> ConnectOptions {
-        ConnectOptions::from(Address::from(address))
-    }
-}
-
-impl From<PipeName> for ConnectOptions {
-    fn from(name: PipeName) -> ConnectOptions {
-        ConnectOptions::from(Address::from(name))
-    }
-}
-
-impl From<SocketAddr> for ConnectOptions {
-    fn from(address: SocketAddr) -> ConnectOptions {
-        ConnectOptions::from(Address::from(address))
-    }
-}
-
-impl From<HostPort> for ConnectOptions {
-    fn from(target: HostPort) -> ConnectOptions {
-        ConnectOptions::to(Target::Host(target))
-    }
-}
-
-impl From<(&str, u16)> for ConnectOptions {
-    fn from((host, port): (&str, u16)) -> ConnectOptions {
-        ConnectOptions::new(host, port)
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Target::Host(target) => target.fmt(f),
-            Target::Address(address) => address.fmt(f),
-        }
+impl<E: ToEndpoint> From<E> for ConnectOptions {
+    fn from(endpoint: E) -> ConnectOptions {
+        ConnectOptions::to(endpoint)
     }
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::super::{Factory, close_unawaited};
 use super::{Destination, Inner, Listener};
+use crate::endpoint::{self, AddressKind, ToEndpoint};
 use crate::error::Error;
 use crate::os::Address;
 use crate::port::{Handle, ListenOptions, ListeningSocket, Socket, Token};
@@ -23,17 +24,19 @@ impl Reactor {
     /// # Errors
     ///
     /// [`Error::Listen`] with the address and the OS's reason, which is [`Unsupported`](io::ErrorKind::Unsupported) for
-    /// an address of a kind that the port does not listen on; [`Error::Stopped`].
+    /// an address of a kind that the port does not listen on; [`Error::Endpoint`] for a text that is no address, and a name
+    /// that has none; [`Error::Stopped`].
     pub fn listen(
         &self,
         options: impl Into<ListenOptions>,
         factory: impl Factory + 'static,
     ) -> Result<Listener, Error> {
         let to = Destination::Factory(Box::new(factory));
-        self.listen_to(options.into(), to, false)
+        self.listen_to(options.into(), to, false, AddressKind::Any)
     }
 
-    /// Listens for TCP connections: [`listen`](Reactor::listen) for IP addresses only.
+    /// Listens for TCP connections: [`listen`](Reactor::listen) for hosts and IP addresses only, such as `localhost:8080`:
+    /// see [`ToEndpoint`].
     ///
     /// # Errors
     ///
@@ -43,7 +46,8 @@ impl Reactor {
         options: impl Into<ListenOptions>,
         factory: impl Factory + 'static,
     ) -> Result<Listener, Error> {
-        self.listen(checked(options, Address::check_is_ip)?, factory)
+        let to = Destination::Factory(Box::new(factory));
+        self.listen_to(options.into(), to, false, AddressKind::Ip)
     }
 
     /// Listens on a UNIX socket: [`listen`](Reactor::listen) for addresses of UNIX sockets only.
@@ -74,7 +78,8 @@ impl Reactor {
         options: impl Into<ListenOptions>,
         factory: impl Factory + 'static,
     ) -> Result<Listener, Error> {
-        self.listen(checked(options, Address::check_is_unix)?, factory)
+        let to = Destination::Factory(Box::new(factory));
+        self.listen_to(options.into(), to, false, AddressKind::Unix)
     }
 
     /// Makes a named pipe and accepts its clients: [`listen`](Reactor::listen) for names of pipes only. Only Windows and
@@ -103,7 +108,8 @@ impl Reactor {
         options: impl Into<ListenOptions>,
         factory: impl Factory + 'static,
     ) -> Result<Listener, Error> {
-        self.listen(checked(options, Address::check_is_pipe)?, factory)
+        let to = Destination::Factory(Box::new(factory));
+        self.listen_to(options.into(), to, false, AddressKind::Pipe)
     }
 
     /// Listens for connections and passes each accepted socket, with the peer's address, to `take`, for a
@@ -118,7 +124,8 @@ impl Reactor {
         options: impl Into<ListenOptions>,
         take: impl FnMut(Socket, Address) + 'static,
     ) -> Result<Listener, Error> {
-        self.listen_to(options.into(), Destination::HandOver(Box::new(take)), false)
+        let to = Destination::HandOver(Box::new(take));
+        self.listen_to(options.into(), to, false, AddressKind::Any)
     }
 
     /// Listens for connections and passes each accepted socket, with the peer's address, to `take`, for another
@@ -182,7 +189,8 @@ impl Reactor {
         options: impl Into<ListenOptions>,
         take: impl FnMut(Socket, Address) + 'static,
     ) -> Result<Listener, Error> {
-        self.listen_to(options.into(), Destination::programs(take), true)
+        let to = Destination::programs(take);
+        self.listen_to(options.into(), to, true, AddressKind::Any)
     }
 
     /// Listens with a stream socket that listens already, such as one that a service manager
@@ -247,15 +255,38 @@ impl Reactor {
         mut options: ListenOptions,
         to: Destination,
         for_programs: bool,
+        kind: AddressKind,
     ) -> Result<Listener, Error> {
         self.check_open()?;
         options.for_programs = for_programs;
-        let failed = |source| Error::Listen {
-            address: options.address.clone(),
-            source,
-        };
-        let handle = self.port_mut().listen(&options).map_err(failed)?;
+        let (address, handle) = self.open_first(&mut options, kind)?;
+        let failed = |source| Error::Listen { address, source };
         self.listen_with(handle, to, options.one_at_a_time, failed)
+    }
+
+    /// Opens a listening socket at the first address of the endpoint at which the OS allows it.
+    fn open_first(
+        &self,
+        options: &mut ListenOptions,
+        kind: AddressKind,
+    ) -> Result<(Address, Handle), Error> {
+        let resolver = self.resolver();
+        let addresses = options.endpoint.resolve(kind, |host, port| match resolver {
+            Some(resolver) => resolver(host, port),
+            None => endpoint::ask_os(host, port),
+        });
+        let mut failure = None;
+        for address in addresses.map_err(Error::Endpoint)? {
+            options.endpoint = address.clone().to_endpoint();
+            let opened = kind.check(&address);
+            match opened.and_then(|()| self.port_mut().listen(options)) {
+                Ok(handle) => return Ok((address, handle)),
+                Err(source) => {
+                    failure.get_or_insert(Error::Listen { address, source });
+                }
+            }
+        }
+        Err(failure.expect("there is an address at least"))
     }
 
     fn listen_with(
@@ -288,21 +319,6 @@ impl Reactor {
         log::debug!("{}: listening", inner.address);
         inner.accept_more();
         Ok(Listener { inner })
-    }
-}
-
-/// Refuses options with an address that `check` refuses.
-fn checked(
-    options: impl Into<ListenOptions>,
-    check: fn(&Address) -> io::Result<()>,
-) -> Result<ListenOptions, Error> {
-    let options = options.into();
-    match check(&options.address) {
-        Ok(()) => Ok(options),
-        Err(source) => Err(Error::Listen {
-            address: options.address,
-            source,
-        }),
     }
 }
 

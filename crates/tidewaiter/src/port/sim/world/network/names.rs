@@ -26,7 +26,7 @@ pub(crate) struct Unconnected {
 impl World {
     /// The address that a listener gets.
     pub(super) fn listening_address(&mut self, options: &ListenOptions) -> io::Result<Address> {
-        match &options.address {
+        match options.address()? {
             Address::Ip(_) if options.sequenced_packets => Err(packets_over_ip()),
             Address::Ip(address) => {
                 let mut address = *address;
@@ -41,7 +41,7 @@ impl World {
             _ if options.reuse_port => Err(not_shared("such an address")),
             Address::Unix(name) => {
                 self.check_is_free(name)?;
-                Ok(options.address.clone())
+                Ok(Address::Unix(name.clone()))
             }
             Address::Pipe(_) => Err(invalid("a pipe's name is no address of a socket")),
         }
