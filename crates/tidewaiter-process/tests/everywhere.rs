@@ -42,6 +42,22 @@ async fn a_tree_is_killed_while_others_wait() {
     drop(stdin);
 }
 
+#[tokio::test]
+async fn a_childs_output_is_read_in_lines() {
+    use tidewaiter::frames::{FramedRead, Lines};
+
+    let mut child = Child::spawn(&waits()).expect("it starts");
+    let stdout = child.stdout.take().expect("a pipe");
+    let mut lines = FramedRead::new(stdout, Lines::new());
+    let line = lines.next().await.expect("a line").unwrap();
+    assert_eq!(line.to_str().unwrap().trim_end(), "up");
+    drop(child.stdin.take());
+    while let Some(line) = lines.next().await {
+        line.expect("nothing else fails");
+    }
+    child.wait().await;
+}
+
 #[test]
 fn a_program_that_does_not_exist_is_not_found() {
     let error = Child::spawn(&Command::new("no-such-program-of-ours")).unwrap_err();
