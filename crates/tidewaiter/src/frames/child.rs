@@ -9,6 +9,31 @@ use crate::transport::{ChildFd, Process, ProcessProtocol, Transport};
 
 /// The program's side of a child that speaks in frames: see [`ChildFrames`]. The methods are those of a
 /// [`ProcessProtocol`], with frames in the place of data.
+///
+/// ```
+/// use tidewaiter::frames::{ChildFrameProtocol, Encoder, FrameError, LengthPrefixed};
+/// use tidewaiter::{ChildFd, Process, bytes::Bytes};
+///
+/// /// Sends back each frame that the child writes, and kills a child that writes anything else.
+/// struct Echo(LengthPrefixed);
+///
+/// impl ChildFrameProtocol for Echo {
+///     type Codec = LengthPrefixed;
+///
+///     fn frame_received(&mut self, process: &Process, _: ChildFd, frame: Bytes) {
+///         if let (Some(stdin), Ok(answer)) = (process.pipe(0), self.0.frame(frame)) {
+///             stdin.write_bytes(answer);
+///         }
+///     }
+///
+///     fn frame_failed(&mut self, process: &Process, child_fd: ChildFd, error: FrameError) {
+///         println!("{child_fd}: {error}");
+///         if let Err(error) = process.kill() {
+///             println!("{error}");
+///         }
+///     }
+/// }
+/// ```
 pub trait ChildFrameProtocol {
     /// The codec of what the child writes, cloned for each of its descriptors.
     type Codec: Decoder + Clone;

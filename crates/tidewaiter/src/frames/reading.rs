@@ -149,6 +149,32 @@ impl<R, C> FramedRead<R, C> {
 
     /// The reader, the codec, and the bytes that were read and that no frame has: for a stream that goes on in another
     /// way.
+    ///
+    /// ```
+    /// use tidewaiter::frames::{FrameError, FramedRead, Lines};
+    /// use tidewaiter::io::Stream;
+    ///
+    /// /// Reads a line with the number of the bytes that follow, and those bytes.
+    /// async fn body(stream: Stream) -> Result<Vec<u8>, FrameError> {
+    ///     let mut lines = FramedRead::new(stream, Lines::new().limit(20));
+    ///     let length = match lines.next().await {
+    ///         Some(line) => line?.to_str()?.parse().unwrap_or(0),
+    ///         None => 0,
+    ///     };
+    ///     let (mut stream, _, unread) = lines.into_parts();
+    ///     let mut body = unread.to_vec();
+    ///     while body.len() < length {
+    ///         let bytes = stream.fill_buf().await?;
+    ///         let count = bytes.len();
+    ///         body.extend_from_slice(bytes);
+    ///         stream.consume(count);
+    ///         if count == 0 {
+    ///             break;
+    ///         }
+    ///     }
+    ///     Ok(body)
+    /// }
+    /// ```
     pub fn into_parts(self) -> (R, C, BytesMut) {
         let (codec, unread) = self.reading.into_parts();
         (self.reader, codec, unread)
