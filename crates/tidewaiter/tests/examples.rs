@@ -47,6 +47,8 @@ mod serial;
 mod several_reactors;
 #[path = "../examples/simulated.rs"]
 mod simulated;
+#[path = "../examples/simulated_tasks.rs"]
+mod simulated_tasks;
 #[path = "../examples/udp.rs"]
 mod udp;
 #[path = "../examples/unix_socket.rs"]
@@ -91,6 +93,7 @@ fn is_an_example() -> Result<(), Box<dyn Error>> {
         Ok("hand_over_windows") => hand_over_windows::main(),
         Ok("pipe") => pipe::main(),
         Ok("simulated") => simulated::main(),
+        Ok("simulated_tasks") => simulated_tasks::main(),
         Ok("unix_socket") => unix_socket::main(),
         Ok("udp") => udp::main(),
         _ => Ok(()),
@@ -487,6 +490,12 @@ fn messages_come_back_over_the_pipe_one_by_one() {
 #[test]
 fn the_simulated_protocol_passes_its_own_test() {
     let said = run("simulated", &[]);
+    assert!(said.contains("50 simulations"), "{said}");
+}
+
+#[test]
+fn the_simulated_tasks_pass_their_own_test() {
+    let said = run("simulated_tasks", &[]);
     assert!(said.contains("50 simulations"), "{said}");
 }
 
