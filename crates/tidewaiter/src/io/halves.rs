@@ -6,11 +6,16 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
-use super::received::Current;
+use super::received::{Chunk, Current};
 use super::shared::Shared;
 use crate::transport::Transport;
+
+/// [`WriteHalf::write_all_buf`] writes at most so many bytes before it looks again whether the queue is full.
+const WRITE_BYTES_MAX: usize = 64 * 1024;
+/// It copies fewer bytes than this, and takes more from the buffer without a copy if the buffer can do that.
+const COPIED_BELOW: usize = 2048;
 
 /// The half of a [`Stream`](super::Stream) that reads.
 ///
@@ -75,6 +80,17 @@ impl ReadHalf {
             total += count;
             self.consume(count);
         }
+    }
+
+    /// Waits until there are bytes, and takes some of them without copying them: none at the end of the stream. Dropping
+    /// the future loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](ReadHalf::read).
+    pub async fn read_chunk(&mut self) -> io::Result<Chunk> {
+        poll_fn(|context| self.poll_current(context)).await?;
+        Ok(self.current.take())
     }
 
     /// Waits until there are bytes, and shows some of them without copying: none at the end of the stream. They stay in
@@ -160,7 +176,8 @@ impl WriteHalf {
     /// Waits while much is queued to be sent ([`Transport::is_congested`]), and then writes all bytes.
     ///
     /// They are copied, and sent at the end of the turn, together with what else is written to the stream in it. That
-    /// they were sent, [`flush`](WriteHalf::flush) tells. Dropping the future before it is ready writes nothing.
+    /// they were sent, [`flush`](WriteHalf::flush) tells. Dropping the future before it is ready writes nothing. For many
+    /// bytes, [`write_all_buf`](WriteHalf::write_all_buf) takes less memory.
     ///
     /// # Errors
     ///
@@ -180,6 +197,30 @@ impl WriteHalf {
     pub async fn write_bytes(&mut self, bytes: impl Into<Bytes>) -> io::Result<()> {
         self.writable().await?;
         self.transport.write_bytes(bytes);
+        Ok(())
+    }
+
+    /// Writes all of `bytes` piece by piece, and waits before each piece while much is queued: so that many bytes take
+    /// little memory. Each piece is taken from `bytes` as it is written. If the future is dropped, or fails, `bytes` has
+    /// what was not written, and writing goes on from there.
+    ///
+    /// [`Bytes`] are not copied.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_all`](WriteHalf::write_all).
+    pub async fn write_all_buf(&mut self, bytes: &mut impl Buf) -> io::Result<()> {
+        while bytes.has_remaining() {
+            self.writable().await?;
+            let chunk = bytes.chunk();
+            let count = chunk.len().min(WRITE_BYTES_MAX);
+            if count < COPIED_BELOW {
+                self.transport.write(&chunk[..count]);
+                bytes.advance(count);
+            } else {
+                self.transport.write_bytes(bytes.copy_to_bytes(count));
+            }
+        }
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 //! futures do with a [`Stream`]. The [guide](crate::guide::tasks) begins with a server.
 
 mod halves;
+mod kinds;
 mod listener;
 mod received;
 mod serve;
@@ -10,5 +11,9 @@ mod stream;
 mod traits;
 
 pub use halves::{ReadHalf, WriteHalf};
+pub use kinds::{
+    NamedPipeListener, NamedPipeStream, TcpListener, TcpStream, UnixListener, UnixStream,
+};
 pub use listener::Listener;
+pub use received::Chunk;
 pub use stream::Stream;

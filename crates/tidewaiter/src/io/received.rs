@@ -1,6 +1,10 @@
 //! Bytes that were received and not read yet.
 
 use std::collections::VecDeque;
+use std::fmt;
+use std::ops::Deref;
+
+use bytes::Bytes;
 
 use crate::port::Buffer;
 
@@ -94,6 +98,15 @@ impl Current {
         }
     }
 
+    /// Takes the bytes that are left of it.
+    pub(super) fn take(&mut self) -> Chunk {
+        let current = std::mem::take(self);
+        Chunk {
+            piece: current.piece.unwrap_or(Piece::Copied(Vec::new())),
+            start: current.start,
+        }
+    }
+
     /// Moves bytes to `into`, as many as are left and fit, and returns how many.
     pub(super) fn read(&mut self, into: &mut [u8]) -> usize {
         let left = self.bytes();
@@ -104,8 +117,62 @@ impl Current {
     }
 }
 
+/// Bytes that were received, in the memory in which they arrived: see [`Stream::read_chunk`](super::Stream::read_chunk).
+///
+/// A port has a limited number of receive buffers. While a program keeps many chunks, the port receives into newly
+/// allocated memory.
+///
+/// ```
+/// # use tidewaiter::io::Stream;
+/// # async fn copy(from: &mut Stream, to: &mut Stream) -> std::io::Result<()> {
+/// loop {
+///     let chunk = from.read_chunk().await?;
+///     if chunk.is_empty() {
+///         return to.shutdown().await;
+///     }
+///     to.write_all(&chunk).await?;
+/// }
+/// # }
+/// ```
+pub struct Chunk {
+    piece: Piece,
+    start: usize,
+}
+
+impl Deref for Chunk {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.piece.bytes()[self.start..]
+    }
+}
+
+impl AsRef<[u8]> for Chunk {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+/// Copies bytes that lie in the port's memory, and returns the memory to the port.
+impl From<Chunk> for Bytes {
+    fn from(chunk: Chunk) -> Bytes {
+        match chunk.piece {
+            Piece::Copied(bytes) => Bytes::from(bytes).slice(chunk.start..),
+            Piece::Kept(buffer) => Bytes::copy_from_slice(&buffer[chunk.start..]),
+        }
+    }
+}
+
+impl fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Chunk({} bytes)", self.len())
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::{Current, KEPT_MIN, Received};
     use crate::port::Buffer;
 
@@ -134,6 +201,24 @@ mod tests {
             }
             assert!(read == expected && received.len() == 0, "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn a_chunk_is_what_is_left_of_a_piece_whatever_memory_it_lies_in() {
+        let large = vec![7; KEPT_MIN];
+        for bytes in [b"abc".to_vec(), large] {
+            for read in [0, 2] {
+                let (mut received, mut current) = (Received::default(), Current::default());
+                received.add(&bytes, || Some(Buffer::from(bytes.clone())));
+                current.set(received.take().unwrap());
+                current.consume(read);
+                let chunk = current.take();
+                assert!(current.is_empty());
+                assert_eq!(*chunk, bytes[read..]);
+                assert_eq!(Bytes::from(chunk), bytes[read..]);
+            }
+        }
+        assert!(Current::default().take().is_empty());
     }
 
     #[test]

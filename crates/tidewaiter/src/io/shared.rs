@@ -179,12 +179,6 @@ impl Shared {
         }
         Ok(())
     }
-
-    fn wake_all(&self) {
-        self.reader.wake();
-        self.writer.wake();
-        self.closer.wake();
-    }
 }
 
 fn closed() -> io::Error {
@@ -207,6 +201,30 @@ impl Producer for Flushing {
 
     fn stop_producing(&mut self) {
         self.shared.writer.wake();
+    }
+}
+
+/// The calls of the loop.
+impl Shared {
+    pub(super) fn received(&self, transport: &Transport, data: &[u8]) {
+        let mut received = self.received.borrow_mut();
+        received.add(data, || transport.reactor().share_received(data));
+        if received.len() >= HELD_MAX && !self.paused.replace(true) {
+            transport.pause_producing();
+        }
+        drop(received);
+        self.reader.wake();
+    }
+
+    pub(super) fn resumed(&self) {
+        self.writer.wake();
+    }
+
+    pub(super) fn ended(&self, reason: &Reason) {
+        self.end.replace(Some(End::of(reason)));
+        self.reader.wake();
+        self.writer.wake();
+        self.closer.wake();
     }
 }
 
@@ -236,13 +254,7 @@ impl Protocol for Inlet {
     }
 
     fn data_received(&mut self, transport: &Transport, data: &[u8]) {
-        let mut received = self.shared.received.borrow_mut();
-        received.add(data, || transport.reactor().share_received(data));
-        if received.len() >= HELD_MAX && !self.shared.paused.replace(true) {
-            transport.pause_producing();
-        }
-        drop(received);
-        self.shared.reader.wake();
+        self.shared.received(transport, data);
     }
 
     fn read_connection_lost(&mut self, _: &Transport) {
@@ -251,7 +263,7 @@ impl Protocol for Inlet {
     }
 
     fn write_resumed(&mut self, _: &Transport) {
-        self.shared.writer.wake();
+        self.shared.resumed();
     }
 
     fn write_connection_lost(&mut self, _: &Transport) {
@@ -261,7 +273,6 @@ impl Protocol for Inlet {
     }
 
     fn connection_lost(&mut self, _: &Transport, reason: Reason) {
-        self.shared.end.replace(Some(End::of(&reason)));
-        self.shared.wake_all();
+        self.shared.ended(&reason);
     }
 }

@@ -7,9 +7,10 @@ use std::io;
 use std::rc::Rc;
 use std::task::Poll;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::halves::{ReadHalf, WriteHalf};
+use super::received::Chunk;
 use super::shared::{Inlet, Shared, Waiting};
 use crate::error::ConnectError;
 use crate::os::Address;
@@ -114,6 +115,15 @@ impl Stream {
         self.reader.read_to_end(into).await
     }
 
+    /// As [`ReadHalf::read_chunk`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn read_chunk(&mut self) -> io::Result<Chunk> {
+        self.reader.read_chunk().await
+    }
+
     /// As [`ReadHalf::fill_buf`].
     ///
     /// # Errors
@@ -144,6 +154,35 @@ impl Stream {
     /// As there.
     pub async fn write_bytes(&mut self, bytes: impl Into<Bytes>) -> io::Result<()> {
         self.writer.write_bytes(bytes).await
+    }
+
+    /// As [`WriteHalf::write_all_buf`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidewaiter::bytes::Bytes;
+    /// use tidewaiter::io::{Listener, Stream};
+    ///
+    /// let reactor = tidewaiter::Reactor::new()?;
+    /// let any_port: std::net::SocketAddr = "127.0.0.1:0".parse()?;
+    /// let listener = Listener::bind(&reactor, any_port)?; // which accepts nothing
+    /// let left = reactor.block_on(async {
+    ///     let mut stream = Stream::connect(&reactor, listener.local_addr()).await?;
+    ///     let mut bytes = Bytes::from(vec![0; 64 << 20]);
+    ///     let writing = stream.write_all_buf(&mut bytes);
+    ///     let late = reactor.timeout(Duration::from_millis(10), writing).await;
+    ///     assert!(late.is_err());
+    ///     Ok::<_, std::io::Error>(bytes.len())
+    /// })??;
+    /// assert!(left > 0 && left < 64 << 20, "some went out, and the rest is still there");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn write_all_buf(&mut self, bytes: &mut impl Buf) -> io::Result<()> {
+        self.writer.write_all_buf(bytes).await
     }
 
     /// As [`WriteHalf::flush`].

@@ -1,52 +1,19 @@
 //! Streams and listeners that futures use.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io::ErrorKind;
-use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
+use tidewaiter::bytes::Bytes;
 use tidewaiter::io::{Listener, Stream};
 use tidewaiter::{ConnectError, Reactor, yield_now};
 
-use super::support::{any_port, assert_empty, reactor, run};
+pub(super) use super::io_support::{check, pair, poll_once};
+use super::support::{any_port, assert_empty, byte_at, pattern, reactor, run};
 
 const fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
-}
-
-/// Two connected streams.
-pub(super) async fn pair(reactor: &Reactor) -> (Stream, Stream) {
-    let mut listener = Listener::bind(reactor, any_port()).unwrap();
-    let connecting = reactor.spawn({
-        let (reactor, address) = (reactor.clone(), listener.local_addr());
-        async move { Stream::connect(&reactor, address).await.unwrap() }
-    });
-    let (accepted, _) = listener.accept().await.unwrap();
-    (connecting.await.unwrap(), accepted)
-}
-
-/// Runs the future, stops the reactor, and checks that nothing is left.
-pub(super) fn check<T>(reactor: &Reactor, future: impl Future<Output = T>) -> T {
-    let output = reactor.block_on(future).unwrap();
-    reactor.call_later(Duration::ZERO, Reactor::stop);
-    run(reactor);
-    assert_eq!(reactor.metrics().panics, 0);
-    assert_empty(&reactor.metrics());
-    output
-}
-
-/// Polls a future once, and drops it.
-pub(super) async fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
-    poll_fn(|context| {
-        Poll::Ready(match future.as_mut().poll(context) {
-            Poll::Ready(output) => Some(output),
-            Poll::Pending => None,
-        })
-    })
-    .await
 }
 
 #[test]
@@ -111,7 +78,7 @@ fn a_writer_waits_for_a_slow_reader_and_nothing_is_lost() {
         let writing = reactor.spawn(async move {
             let (mut sent, mut most) = (0, 0);
             while sent < TOTAL {
-                let piece: Vec<u8> = (sent..sent + 10_000).map(byte).collect();
+                let piece: Vec<u8> = (sent..sent + 10_000).map(byte_at).collect();
                 let piece = &piece[..piece.len().min(TOTAL - sent)];
                 client.write_all(piece).await.unwrap();
                 sent += piece.len();
@@ -127,7 +94,7 @@ fn a_writer_waits_for_a_slow_reader_and_nothing_is_lost() {
         let (mut read, mut buffer) = (0, vec![0; 33_333]);
         loop {
             let count = server.read(&mut buffer).await.unwrap();
-            let expected = (read..read + count).map(byte);
+            let expected = (read..read + count).map(byte_at);
             assert!(buffer[..count].iter().copied().eq(expected), "at {read}");
             read += count;
             if count == 0 {
@@ -140,41 +107,41 @@ fn a_writer_waits_for_a_slow_reader_and_nothing_is_lost() {
     });
 }
 
-fn byte(place: usize) -> u8 {
-    u8::try_from(place % 251).unwrap_or(0)
-}
-
 #[test]
-fn dropping_any_future_at_any_await_loses_nothing() {
+fn chunks_are_taken_without_copying_and_a_buffer_is_written_piece_by_piece() {
+    const TOTAL: usize = 1 << 20;
     let reactor = reactor();
     check(&reactor, async {
         let (mut client, mut server) = pair(&reactor).await;
-        let (mut written, mut read) = (Vec::new(), Vec::new());
-        for round in 0..200_u8 {
-            let message = [round; 7];
-            // Dropped when not ready, a write has written nothing.
-            match poll_once(client.write_all(&message)).await {
-                Some(done) => done.unwrap(),
-                None => client.write_all(&message).await.unwrap(),
+        let all = pattern(TOTAL);
+        let writing = reactor.spawn({
+            let mut bytes = Bytes::from(all.clone());
+            async move {
+                client.write_all_buf(&mut bytes).await.unwrap();
+                let mut slice = &b"and a few more"[..];
+                client.write_all_buf(&mut slice).await.unwrap();
+                (client, bytes.len(), slice.len())
             }
-            written.extend_from_slice(&message);
-            let mut buffer = [0; 5];
-            if let Some(count) = poll_once(server.read(&mut buffer)).await {
-                read.extend_from_slice(&buffer[..count.unwrap()]);
-            }
-            if let Some(bytes) = poll_once(server.fill_buf()).await {
-                let shown = bytes.unwrap().len();
-                assert!(shown > 0);
-            }
-            let _ = poll_once(client.flush()).await;
-            if round % 3 == 0 {
-                yield_now().await;
+        });
+        let mut received = vec![0; 3];
+        server.read_exact(&mut received).await.unwrap();
+        let mut chunks = Vec::new();
+        while received.len() < TOTAL + 14 {
+            let chunk = server.read_chunk().await.unwrap();
+            received.extend_from_slice(&chunk);
+            // Some of them are kept for a while.
+            if chunks.len() < 20 {
+                chunks.push((received.len(), chunk));
             }
         }
-        let _ = poll_once(client.shutdown()).await;
+        assert!(received[..TOTAL] == all && received[TOTAL..] == *b"and a few more");
+        for (end, chunk) in chunks {
+            assert!(received[..end].ends_with(&Bytes::from(chunk)));
+        }
+        let (client, left, left_of_slice) = writing.await.unwrap();
+        assert_eq!((left, left_of_slice), (0, 0));
         drop(client);
-        server.read_to_end(&mut read).await.unwrap();
-        assert!(read == written, "{} of {}", read.len(), written.len());
+        assert!(server.read_chunk().await.unwrap().is_empty(), "the end");
     });
 }
 
