@@ -1,6 +1,6 @@
-//! Streams and listeners by the names of what is below them.
+//! Streams, listeners and datagram sockets by the names of what is below them.
 
-use super::{Listener, Stream};
+use super::{DatagramSocket, Listener, Stream};
 
 /// A [`Stream`] over TCP.
 ///
@@ -73,7 +73,6 @@ pub type UnixStream = Stream;
 /// # #[cfg(unix)] {
 /// use tidewaiter::UnixAddress;
 /// use tidewaiter::io::UnixListener;
-/// use tidewaiter::port::ListenOptions;
 ///
 /// let reactor = tidewaiter::Reactor::new()?;
 /// let path = std::env::temp_dir().join(format!("only-mine-{}.sock", std::process::id()));
@@ -115,3 +114,41 @@ pub type NamedPipeStream = Stream;
 /// the pipe ready for the clients that come next, so that none is refused.
 #[doc(alias = "NamedPipeServer")]
 pub type NamedPipeListener = Listener;
+
+/// A [`DatagramSocket`] for UDP.
+///
+/// ```
+/// use tidewaiter::io::UdpSocket;
+///
+/// let reactor = tidewaiter::Reactor::new()?;
+/// let any_port: std::net::SocketAddr = "127.0.0.1:0".parse()?;
+/// let socket = UdpSocket::bind(&reactor, any_port)?;
+/// reactor.spawn(async move {
+///     while let Ok(datagram) = socket.recv_datagram().await {
+///         println!("{} bytes from {:?}", datagram.len(), datagram.sender());
+///         println!("{} datagrams were dropped so far", socket.dropped());
+///     }
+/// });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub type UdpSocket = DatagramSocket;
+
+/// A [`DatagramSocket`] of the UNIX family (Unix).
+///
+/// ```
+/// # #[cfg(unix)] {
+/// use tidewaiter::UnixAddress;
+/// use tidewaiter::io::UnixDatagram;
+///
+/// let reactor = tidewaiter::Reactor::new()?;
+/// let path = std::env::temp_dir().join(format!("log-{}.sock", std::process::id()));
+/// let socket = UnixDatagram::bind(&reactor, UnixAddress::from_pathname(&path)?)?;
+/// let message = reactor.block_on(async {
+///     std::os::unix::net::UnixDatagram::unbound()?.send_to(b"message", &path)?;
+///     socket.recv_datagram().await
+/// })??;
+/// assert_eq!(&*message, b"message");
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub type UnixDatagram = DatagramSocket;

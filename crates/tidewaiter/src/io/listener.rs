@@ -8,8 +8,9 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::shared::{Inlet, Waiting};
+use super::shared::Inlet;
 use super::stream::Stream;
+use super::waiting::Waiting;
 use crate::error::Error;
 use crate::os::Address;
 use crate::port::ListenOptions;
@@ -130,6 +131,14 @@ impl Factory for Accepting {
     }
 
     fn listener_closed(&mut self, _: &transport::Listener) {
+        self.0.closed.set(true);
+        self.0.waiting.wake();
+    }
+}
+
+impl Drop for Accepting {
+    /// Ends the listener of a reactor that is dropped before it has stopped.
+    fn drop(&mut self) {
         self.0.closed.set(true);
         self.0.waiting.wake();
     }

@@ -1,6 +1,7 @@
 //! Connections and listeners for [tasks](crate::Reactor::spawn): what callbacks do with a [`Protocol`](crate::Protocol),
 //! futures do with a [`Stream`]. The [guide](crate::guide::tasks) begins with a server.
 
+mod datagram;
 mod halves;
 mod kinds;
 mod listener;
@@ -9,10 +10,13 @@ mod serve;
 mod shared;
 mod stream;
 mod traits;
+mod waiting;
 
+pub use datagram::DatagramSocket;
 pub use halves::{ReadHalf, WriteHalf};
 pub use kinds::{
-    NamedPipeListener, NamedPipeStream, TcpListener, TcpStream, UnixListener, UnixStream,
+    NamedPipeListener, NamedPipeStream, TcpListener, TcpStream, UdpSocket, UnixDatagram,
+    UnixListener, UnixStream,
 };
 pub use listener::Listener;
 pub use received::Chunk;

@@ -4,70 +4,48 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use super::received::{Piece, Received};
+use super::waiting::Waiting;
 use crate::error::Reason;
 use crate::transport::{Producer, ProducerKind, Protocol, Transport};
 
 /// At this many bytes that were not read yet, the stream receives no more until half of them were.
 const HELD_MAX: usize = 64 * 1024;
 
-/// The waker of a future that waits for an event.
-#[derive(Default)]
-pub(super) struct Waiting(RefCell<Option<Waker>>);
-
-impl Waiting {
-    /// Wakes what waits. Nothing is borrowed meanwhile: a waker may be any code.
-    pub(super) fn wake(&self) {
-        let waker = self.0.take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    pub(super) fn wait<T>(&self, context: &Context<'_>) -> Poll<T> {
-        let waker = context.waker();
-        let same = self
-            .0
-            .borrow()
-            .as_ref()
-            .is_some_and(|old| old.will_wake(waker));
-        if !same {
-            let replaced = self.0.replace(Some(waker.clone()));
-            drop(replaced);
-        }
-        Poll::Pending
-    }
-}
-
 /// How a connection ended, to be told to each read and write that follows.
-#[derive(Clone)]
-enum End {
+pub(super) enum End {
     InOrder,
-    Failed(io::ErrorKind, Option<i32>, String),
+    Failed(io::Error),
 }
 
 impl End {
-    fn of(reason: &Reason) -> End {
-        let (kind, source) = match reason {
+    pub(super) fn of(reason: &Reason) -> End {
+        End::Failed(match reason {
             Reason::Done => return End::InOrder,
             Reason::Reset(source) | Reason::TimedOut(source) | Reason::Os { source, .. } => {
-                (source.kind(), source.raw_os_error())
+                copy_of(source)
             }
             Reason::Aborted | Reason::Stopped | Reason::Panicked => {
-                (io::ErrorKind::ConnectionAborted, None)
+                io::Error::new(io::ErrorKind::ConnectionAborted, reason.to_string())
             }
-        };
-        End::Failed(kind, source, reason.to_string())
+        })
     }
 
-    fn error(&self) -> Option<io::Error> {
+    pub(super) fn error(&self) -> Option<io::Error> {
         match self {
             End::InOrder => None,
-            End::Failed(_, Some(code), _) => Some(io::Error::from_raw_os_error(*code)),
-            End::Failed(kind, None, message) => Some(io::Error::new(*kind, message.clone())),
+            End::Failed(error) => Some(copy_of(error)),
         }
+    }
+}
+
+/// Another error that says the same.
+pub(super) fn copy_of(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
     }
 }
 
@@ -274,5 +252,14 @@ impl Protocol for Inlet {
 
     fn connection_lost(&mut self, _: &Transport, reason: Reason) {
         self.shared.ended(&reason);
+    }
+}
+
+impl Drop for Inlet {
+    /// Ends the stream of a reactor that is dropped before it has stopped: nothing else would tell its futures.
+    fn drop(&mut self) {
+        if self.shared.end.borrow().is_none() {
+            self.shared.ended(&Reason::Stopped);
+        }
     }
 }

@@ -1,17 +1,15 @@
 //! A connection or pipe that is read and written by futures.
 
-use std::cell::RefCell;
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
-use std::task::Poll;
 
 use bytes::{Buf, Bytes};
 
 use super::halves::{ReadHalf, WriteHalf};
 use super::received::Chunk;
-use super::shared::{Inlet, Shared, Waiting};
+use super::shared::{Inlet, Shared};
+use super::waiting::{Giver, value};
 use crate::error::ConnectError;
 use crate::os::Address;
 use crate::reactor::Reactor;
@@ -76,16 +74,11 @@ impl Stream {
         if reactor.check_open().is_err() {
             return Err(ConnectError::Stopped);
         }
-        let outcome = Rc::new(Outcome::default());
-        let factory = Connecting(Rc::clone(&outcome));
-        let attempt = Attempt(reactor.connect(options, factory));
-        let result = poll_fn(|context| {
-            let result = outcome.result.take();
-            result.map_or_else(|| outcome.waiting.wait(context), Poll::Ready)
-        });
-        let result = result.await;
+        let (giver, result) = value();
+        let attempt = Attempt(reactor.connect(options, Connecting(Some(giver))));
+        let result = result.take().await;
         drop(attempt);
-        result
+        result.unwrap_or(Err(ConnectError::Stopped))
     }
 
     /// As [`ReadHalf::read`].
@@ -237,33 +230,21 @@ impl fmt::Debug for Stream {
     }
 }
 
-/// The result of an attempt to connect.
-#[derive(Default)]
-struct Outcome {
-    result: RefCell<Option<Result<Stream, ConnectError>>>,
-    waiting: Waiting,
-}
-
-impl Outcome {
-    fn set(&self, result: Result<Stream, ConnectError>) {
-        self.result.replace(Some(result));
-        self.waiting.wake();
-    }
-}
-
 /// The factory of one connection.
-struct Connecting(Rc<Outcome>);
+struct Connecting(Option<Giver<Result<Stream, ConnectError>>>);
 
 impl Factory for Connecting {
     fn build_protocol(&mut self, _: Address) -> Option<Box<dyn Protocol>> {
-        let outcome = Rc::clone(&self.0);
+        let giver = self.0.take()?;
         Some(Box::new(Inlet::new(move |transport, shared| {
-            outcome.set(Ok(Stream::new(transport, shared)));
+            giver.give(Ok(Stream::new(transport, shared)));
         })))
     }
 
     fn connection_failed(&mut self, _: &Reactor, error: ConnectError) {
-        self.0.set(Err(error));
+        if let Some(giver) = self.0.take() {
+            giver.give(Err(error));
+        }
     }
 }
 

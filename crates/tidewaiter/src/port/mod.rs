@@ -161,7 +161,7 @@ pub use completion::{
 };
 pub use datagram::{
     Datagram, DatagramBatch, DatagramError, DatagramOptions, Datagrams, Ecn, Multicast,
-    MulticastSettings, NetworkInterface, PacketInfo,
+    MulticastSettings, NetworkInterface, OwnedDatagram, OwnedDatagrams, PacketInfo,
 };
 pub use directory::{Change, DirectoryOptions};
 use driver::{BATCH_MAX, Driver};

@@ -1,10 +1,10 @@
 //! Futures that are dropped at each of their awaits: nothing is lost.
 
+use tidewaiter::Reactor;
 use tidewaiter::bytes::Bytes;
 use tidewaiter::io::{Listener, ReadHalf, Stream, WriteHalf};
-use tidewaiter::{Reactor, yield_now};
 
-use super::io_support::{check, pair, poll_times};
+use super::io_support::{breathe, check, pair, poll_times};
 use super::support::{any_port, byte_at, pattern, reactor};
 
 /// A future is polled up to so many times before it is dropped.
@@ -96,12 +96,6 @@ async fn read_pattern(reactor: Reactor, mut reader: ReadHalf, polls: usize) {
         }
     }
     assert!(received == pattern(MUCH), "{} bytes", received.len());
-}
-
-/// Waits for the next turn, and for a moment on every port's clock.
-async fn breathe(reactor: &Reactor) {
-    yield_now().await;
-    reactor.sleep(std::time::Duration::from_micros(50)).await;
 }
 
 #[test]

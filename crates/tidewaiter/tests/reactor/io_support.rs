@@ -5,8 +5,8 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use tidewaiter::Reactor;
 use tidewaiter::io::{Listener, Stream};
+use tidewaiter::{Reactor, yield_now};
 
 use super::support::{any_port, assert_empty, run};
 
@@ -51,4 +51,10 @@ pub(crate) async fn poll_times<T>(times: usize, future: impl Future<Output = T>)
         }
     })
     .await
+}
+
+/// Waits for the next turn, and for a moment on every port's clock.
+pub(crate) async fn breathe(reactor: &Reactor) {
+    yield_now().await;
+    reactor.sleep(Duration::from_micros(50)).await;
 }

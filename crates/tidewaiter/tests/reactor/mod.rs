@@ -21,6 +21,7 @@ mod files;
 mod frames;
 mod from_threads;
 mod hanging_up;
+mod io_datagrams;
 mod io_drops;
 mod io_streams;
 pub(crate) mod io_support;

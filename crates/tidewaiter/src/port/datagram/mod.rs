@@ -13,5 +13,5 @@ pub use error::DatagramError;
 pub(super) use multicast::MulticastCalls;
 pub use multicast::{Multicast, MulticastSettings, NetworkInterface};
 pub use options::DatagramOptions;
-pub use received::{Datagram, Datagrams, Ecn, PacketInfo};
+pub use received::{Datagram, Datagrams, Ecn, OwnedDatagram, OwnedDatagrams, PacketInfo};
 pub(super) use received::{Message, SpareBatches};

@@ -154,6 +154,12 @@ impl Datagrams {
         self.batch().messages.iter().map(Received::count).sum()
     }
 
+    /// The number of bytes in them.
+    pub(crate) fn bytes(&self) -> usize {
+        let messages = self.batch().messages.iter();
+        messages.map(|message| message.range.len()).sum()
+    }
+
     /// Whether there are none: never for those of a completion.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -178,6 +184,20 @@ impl Datagrams {
             }
             Some(Datagram { bytes, message })
         })
+    }
+}
+
+/// The datagrams one by one, each with the memory that it lies in.
+impl IntoIterator for Datagrams {
+    type Item = OwnedDatagram;
+    type IntoIter = OwnedDatagrams;
+
+    fn into_iter(self) -> OwnedDatagrams {
+        OwnedDatagrams {
+            datagrams: Rc::new(self),
+            message: 0,
+            start: 0,
+        }
     }
 }
 
@@ -242,6 +262,79 @@ impl fmt::Debug for Datagram<'_> {
         out.field("bytes", &self.bytes.len());
         out.field("sender", &self.sender());
         out.finish_non_exhaustive()
+    }
+}
+
+/// A datagram that has arrived, with the memory that it lies in, which it shares with those that arrived with it.
+#[derive(Clone)]
+pub struct OwnedDatagram {
+    datagrams: Rc<Datagrams>,
+    message: usize,
+    /// Where it lies in the message.
+    range: Range<usize>,
+}
+
+impl OwnedDatagram {
+    /// The address that the datagram came from: see [`Datagram::sender`].
+    #[must_use]
+    pub fn sender(&self) -> Option<&Address> {
+        self.message().sender.as_ref()
+    }
+
+    /// The packet's other contents: see [`Datagram::packet_info`].
+    #[must_use]
+    pub fn packet_info(&self) -> Option<&PacketInfo> {
+        self.message().info.as_ref()
+    }
+
+    fn message(&self) -> &Received {
+        &self.datagrams.batch().messages[self.message]
+    }
+}
+
+/// The datagram's bytes; there may be none.
+impl Deref for OwnedDatagram {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        let payload = self.datagrams.batch().payload(self.message());
+        &payload[self.range.clone()]
+    }
+}
+
+impl fmt::Debug for OwnedDatagram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (bytes, message) = (&**self, self.message());
+        Datagram { bytes, message }.fmt(f)
+    }
+}
+
+/// The datagrams that arrived together, one by one.
+#[derive(Debug)]
+pub struct OwnedDatagrams {
+    datagrams: Rc<Datagrams>,
+    /// The message of the next one, and where it begins there.
+    message: usize,
+    start: usize,
+}
+
+impl Iterator for OwnedDatagrams {
+    type Item = OwnedDatagram;
+
+    fn next(&mut self) -> Option<OwnedDatagram> {
+        let message = self.datagrams.batch().messages.get(self.message)?;
+        let end = (self.start + message.step()).min(message.range.len());
+        let next = OwnedDatagram {
+            datagrams: Rc::clone(&self.datagrams),
+            message: self.message,
+            range: self.start..end,
+        };
+        self.start = end;
+        if end == message.range.len() {
+            self.message += 1;
+            self.start = 0;
+        }
+        Some(next)
     }
 }
 

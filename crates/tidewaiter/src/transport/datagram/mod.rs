@@ -194,18 +194,27 @@ impl DatagramSocket {
             datagrams,
             mut delivered,
         } = held;
-        let received = &self.reactor.counters().bytes_received;
+        let mut datagrams = Some(datagrams);
         self.enter(|protocol, transport| {
-            for datagram in datagrams.iter().skip(delivered) {
-                if self.paused.get() || !self.is_open() {
+            let held_back = || self.paused.get() || !self.is_open();
+            if delivered == 0 && !held_back() {
+                datagrams = datagrams
+                    .take()
+                    .and_then(|all| protocol.datagrams_received(transport, all));
+            }
+            let all = datagrams.iter().flat_map(Datagrams::iter);
+            for datagram in all.skip(delivered) {
+                if held_back() {
                     return;
                 }
                 delivered += 1;
-                received.add(datagram.len() as u64);
                 protocol.datagram_received(transport, &datagram);
             }
         });
-        if self.is_open() && delivered < datagrams.len() {
+        if self.is_open()
+            && let Some(datagrams) = datagrams
+            && delivered < datagrams.len()
+        {
             self.held.borrow_mut().push_front(Held {
                 datagrams,
                 delivered,
@@ -223,6 +232,8 @@ impl DatagramSocket {
     }
 
     fn arrived(self: &Rc<Self>, datagrams: Datagrams) {
+        let received = &self.reactor.counters().bytes_received;
+        received.add(datagrams.bytes() as u64);
         let arrived = Held {
             datagrams,
             delivered: 0,
@@ -382,15 +393,31 @@ impl DatagramSocket {
             flow.exceeds(self.limit.get())
         };
         if congested != flow.congested {
-            flow.congested = congested;
-            let socket = Rc::clone(self);
-            self.reactor.soon(move |_| {
-                socket.enter(|protocol, transport| match congested {
-                    true => protocol.write_paused(transport),
-                    false => protocol.write_resumed(transport),
-                });
-            });
+            self.tell_congestion(flow, congested);
         }
+    }
+
+    fn tell_congestion(self: &Rc<Self>, flow: &mut Flow, congested: bool) {
+        flow.congested = congested;
+        let socket = Rc::clone(self);
+        self.reactor.soon(move |_| {
+            socket.enter(|protocol, transport| match congested {
+                true => protocol.write_paused(transport),
+                false => protocol.write_resumed(transport),
+            });
+        });
+    }
+
+    /// Whether one more datagram of so many bytes has to wait until the OS has taken the queue. If so, the loop tells
+    /// the protocol then.
+    fn must_wait(self: &Rc<Self>, bytes: usize) -> bool {
+        let mut flow = self.flow.borrow_mut();
+        let limit = self.limit.get();
+        let full = flow.exceeds(limit) || !flow.has_room(limit, 1, bytes);
+        if full && !flow.congested && flow.is_open() {
+            self.tell_congestion(&mut flow, true);
+        }
+        flow.congested && flow.is_open()
     }
 
     /// A send has ended.

@@ -2,7 +2,7 @@
 
 use super::transport::DatagramTransport;
 use crate::error::Reason;
-use crate::port::{Datagram, DatagramError};
+use crate::port::{Datagram, DatagramError, Datagrams};
 
 /// A program's side of a datagram socket. The loop calls these methods.
 ///
@@ -11,6 +11,18 @@ pub trait DatagramProtocol {
     /// The socket is open and about to receive.
     fn started(&mut self, transport: &DatagramTransport) {
         let _ = transport;
+    }
+
+    /// Datagrams have arrived together. Returns those that [`datagram_received`](DatagramProtocol::datagram_received) is to
+    /// get one by one: by default all of them. A protocol that keeps datagrams in the memory in which they arrived overrides
+    /// this, and returns `None`.
+    fn datagrams_received(
+        &mut self,
+        transport: &DatagramTransport,
+        datagrams: Datagrams,
+    ) -> Option<Datagrams> {
+        let _ = transport;
+        Some(datagrams)
     }
 
     /// A datagram has arrived. It is whole: one that was too large is an [error](DatagramProtocol::error_received).

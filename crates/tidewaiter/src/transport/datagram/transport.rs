@@ -180,6 +180,12 @@ impl DatagramTransport {
         self.socket.queued()
     }
 
+    /// Whether one more datagram of so many bytes has to wait: until
+    /// [`write_resumed`](super::DatagramProtocol::write_resumed).
+    pub(crate) fn must_wait(&self, bytes: usize) -> bool {
+        self.socket.must_wait(bytes)
+    }
+
     /// Closes the socket. What was sent before goes to the OS if it takes it at once, and is dropped otherwise. The loop
     /// then calls [`stopped`](super::DatagramProtocol::stopped) with [`Reason::Done`]. Does nothing the second time.
     pub fn close(&self) {
