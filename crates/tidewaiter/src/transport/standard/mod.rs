@@ -8,7 +8,7 @@ use std::io;
 use std::rc::Rc;
 
 use super::close_unawaited;
-use super::stream::{Direction, Link, Protocol, Stream, Transport};
+use super::stream::{ConnectionTimeout, Direction, Link, Protocol, Stream, Transport};
 use crate::error::Reason;
 use crate::port::standard::{self, Opened, Relay, Side, StandardStream};
 use crate::port::{Handle, PortKind, RawDescriptor};
@@ -216,6 +216,18 @@ impl Protocol for Forwarding {
 
     fn read_connection_lost(&mut self, transport: &Transport) {
         self.0.protocol.borrow_mut().read_connection_lost(transport);
+    }
+
+    fn write_paused(&mut self, transport: &Transport) {
+        self.0.protocol.borrow_mut().write_paused(transport);
+    }
+
+    fn write_resumed(&mut self, transport: &Transport) {
+        self.0.protocol.borrow_mut().write_resumed(transport);
+    }
+
+    fn timed_out(&mut self, transport: &Transport, timeout: ConnectionTimeout) {
+        self.0.protocol.borrow_mut().timed_out(transport, timeout);
     }
 
     fn write_connection_lost(&mut self, transport: &Transport) {
