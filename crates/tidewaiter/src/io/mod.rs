@@ -1,6 +1,7 @@
 //! Connections and listeners for [tasks](crate::Reactor::spawn): what callbacks do with a [`Protocol`](crate::Protocol),
 //! futures do with a [`Stream`]. The [guide](crate::guide::tasks) begins with a server.
 
+mod child;
 mod datagram;
 mod halves;
 mod kinds;
@@ -8,10 +9,12 @@ mod listener;
 mod received;
 mod serve;
 mod shared;
+mod standard;
 mod stream;
 mod traits;
 mod waiting;
 
+pub use child::Child;
 pub use datagram::DatagramSocket;
 pub use halves::{ReadHalf, WriteHalf};
 pub use kinds::{
@@ -20,4 +23,5 @@ pub use kinds::{
 };
 pub use listener::Listener;
 pub use received::Chunk;
+pub use standard::stdio;
 pub use stream::Stream;

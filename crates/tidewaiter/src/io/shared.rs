@@ -184,6 +184,14 @@ impl Producer for Flushing {
 
 /// The calls of the loop.
 impl Shared {
+    /// The state of a pipe that has one direction, and therefore one half.
+    pub(super) fn of_one_direction() -> Shared {
+        Shared {
+            half_dropped: Cell::new(true),
+            ..Shared::default()
+        }
+    }
+
     pub(super) fn received(&self, transport: &Transport, data: &[u8]) {
         let mut received = self.received.borrow_mut();
         received.add(data, || transport.reactor().share_received(data));
@@ -220,6 +228,14 @@ impl Inlet {
         Inlet {
             shared: Rc::default(),
             made: Some(Box::new(made)),
+        }
+    }
+
+    /// The protocol of a stream that is there already.
+    pub(super) fn of(shared: &Rc<Shared>) -> Inlet {
+        Inlet {
+            shared: Rc::clone(shared),
+            made: None,
         }
     }
 }

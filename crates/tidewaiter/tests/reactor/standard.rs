@@ -32,6 +32,7 @@ mod parts {
     pub(super) fn play(part: &str) -> i32 {
         match part {
             "echo" => echo(),
+            "tasks" => tasks(),
             "half" => half(),
             "flood" => flood(),
             "leave" => leave(),
@@ -68,6 +69,24 @@ mod parts {
             .data(Transport::write)
             .lost(expect_done);
         on_standard_streams(&reactor(), script)
+    }
+
+    /// Sends back what arrives, by a future.
+    fn tasks() -> i32 {
+        let reactor = reactor();
+        let copied = reactor.block_on(async {
+            let mut stdio = tidewaiter::io::stdio(&reactor)?;
+            stdio.write_all(READY).await?;
+            loop {
+                let chunk = stdio.read_chunk().await?;
+                if chunk.is_empty() {
+                    return stdio.shutdown().await;
+                }
+                stdio.write_all(&chunk).await?;
+            }
+        });
+        copied.expect("it runs").expect("the streams work");
+        0
     }
 
     /// Ends its output, and then reads to the end.
@@ -320,8 +339,14 @@ fn temporary(name: &str) -> (std::path::PathBuf, File) {
 
 #[test]
 fn pipes_carry_all_bytes_both_ways() {
-    let mut child = start("echo", Stdio::piped(), Stdio::piped());
-    let data: Vec<u8> = pattern(MUCH / 8);
+    for part in ["echo", "tasks"] {
+        carry_all_bytes(part);
+    }
+}
+
+fn carry_all_bytes(part: &str) {
+    let mut child = start(part, Stdio::piped(), Stdio::piped());
+    let data: Vec<u8> = pattern(MUCH / 16);
     let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     let sent = data.clone();
     let writer = thread::spawn(move || input.write_all(&sent));

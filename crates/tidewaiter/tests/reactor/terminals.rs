@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::thread;
 
+use tidewaiter::io::{Child, ReadHalf};
 use tidewaiter::process::{ExitStatus, TerminalSize};
 use tidewaiter::{ChildFd, Process, ProcessProtocol, Reactor};
 
@@ -122,6 +123,44 @@ fn what_a_terminal_says_during_a_pause_comes_after_it() {
     });
     run_clean(&reactor);
     assert_eq!(log.take(), ["exit code 3, 0 left"]);
+}
+
+/// Reads until the child has said this.
+async fn await_text(screen: &mut ReadHalf, awaited: &str) {
+    let mut said = Vec::new();
+    while !String::from_utf8_lossy(&said).contains(awaited) {
+        let chunk = screen.read_chunk().await.unwrap();
+        assert!(!chunk.is_empty(), "{}", String::from_utf8_lossy(&said));
+        said.extend_from_slice(&chunk);
+    }
+}
+
+#[test]
+fn tasks_talk_to_a_child_on_a_terminal() {
+    let reactor = reactor();
+    let status = reactor.block_on(async {
+        let command = crate::child(Role::Converse).terminal(TerminalSize::default());
+        let mut child = Child::spawn(&reactor, &command).unwrap();
+        let (mut screen, mut keys) = (child.stdout.take().unwrap(), child.stdin.take().unwrap());
+        await_text(&mut screen, "ready").await;
+        let size = TerminalSize {
+            rows: 30,
+            columns: 99,
+        };
+        match child.resize(size) {
+            Ok(()) => {
+                keys.write_all(b"size\r").await.unwrap();
+                await_text(&mut screen, "30 rows, 99 columns").await;
+            }
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::Unsupported, "{error}"),
+        }
+        keys.write_all(b"word\r").await.unwrap();
+        await_text(&mut screen, "heard <word>").await;
+        keys.write_all(b"exit\r").await.unwrap();
+        while !screen.read_chunk().await.unwrap().is_empty() {}
+        child.wait().await.unwrap()
+    });
+    assert_eq!(status.unwrap(), ExitStatus::Code(3));
 }
 
 /// Goal: a terminal's size can be changed from any thread, until it is closed. Wine cannot change it, and says so.

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::super::stream::Transport;
 use super::{ChildFd, Inner};
-use crate::process::{ExitStatus, Signal, SignalTarget, TerminalSize, Unreached, Usage};
+use crate::process::{
+    ExitStatus, PipeDirection, Signal, SignalTarget, TerminalSize, Unreached, Usage,
+};
 use crate::reactor::Reactor;
 
 /// A child process. Clones refer to the same child; dropping this does not end it.
@@ -40,6 +42,14 @@ impl Process {
     #[must_use]
     pub fn pipes(&self) -> Vec<ChildFd> {
         self.inner.pipes.borrow().keys().copied().collect()
+    }
+
+    /// The open pipes, with their directions.
+    pub(crate) fn directions(&self) -> Vec<(ChildFd, PipeDirection, Transport)> {
+        let pipes = self.inner.pipes.borrow();
+        let each = pipes.iter();
+        each.map(|(fd, pipe)| (*fd, pipe.direction, pipe.transport.clone()))
+            .collect()
     }
 
     /// Sends a copy of `data` to the child's standard input. Does nothing if that is no pipe, or is closed.
