@@ -3,9 +3,11 @@
 
 mod child;
 mod datagram;
+mod file;
 mod halves;
 mod kinds;
 mod listener;
+mod lookup;
 mod received;
 mod serve;
 mod shared;
@@ -16,12 +18,14 @@ mod waiting;
 
 pub use child::Child;
 pub use datagram::DatagramSocket;
+pub use file::File;
 pub use halves::{ReadHalf, WriteHalf};
 pub use kinds::{
     NamedPipeListener, NamedPipeStream, TcpListener, TcpStream, UdpSocket, UnixDatagram,
     UnixListener, UnixStream,
 };
 pub use listener::Listener;
+pub use lookup::lookup_host;
 pub use received::Chunk;
 pub use standard::stdio;
 pub use stream::Stream;

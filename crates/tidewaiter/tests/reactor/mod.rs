@@ -25,6 +25,8 @@ mod io_children;
 mod io_datagrams;
 mod io_drops;
 mod io_ends;
+mod io_files;
+mod io_names;
 mod io_streams;
 pub(crate) mod io_support;
 mod killing_many;

@@ -1,0 +1,70 @@
+//! Names and their addresses.
+
+use std::io;
+use std::net::SocketAddr;
+
+use super::waiting::value;
+use crate::endpoint::{self, HostPort};
+use crate::error::Error;
+use crate::reactor::{Lookup, Reactor};
+
+/// Looks up the addresses of `host:port`, where the host is a name or an IP address, on a thread of the reactor's. They
+/// are in the resolver's order, each once. [`Stream::connect`](super::Stream::connect) does so by itself.
+///
+/// The reactor's [resolver](crate::ReactorBuilder::resolver) looks them up if it has one, otherwise the OS's. Dropping the
+/// future gives up.
+///
+/// # Errors
+///
+/// [`InvalidInput`](io::ErrorKind::InvalidInput) if that is no host with a port, [`NotFound`](io::ErrorKind::NotFound) if
+/// the host has no address, [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) if the reactor stops; otherwise the
+/// resolver's error.
+///
+/// ```
+/// let reactor = tidewaiter::Reactor::new()?;
+/// let addresses = reactor.block_on(tidewaiter::io::lookup_host(&reactor, "127.0.0.1:80"))??;
+/// assert_eq!(addresses, ["127.0.0.1:80".parse()?]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub async fn lookup_host(reactor: &Reactor, target: &str) -> io::Result<Vec<SocketAddr>> {
+    let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
+    let target: HostPort = target.parse().map_err(invalid)?;
+    if let Some(address) = endpoint::literal(&target.host, target.port) {
+        return Ok(vec![address]);
+    }
+    reactor.check_open()?;
+    let (giver, addresses) = value();
+    let resolver = reactor.resolver();
+    let lookup = reactor.look_up(
+        move || match resolver {
+            Some(resolver) => endpoint::look_up(&target, &*resolver),
+            None => endpoint::look_up(&target, endpoint::ask_os),
+        },
+        move |_, addresses| giver.give(addresses),
+    )?;
+    let lookup = GivingUp(reactor, Some(lookup));
+    let addresses = addresses.take().await;
+    lookup.end();
+    match addresses {
+        Some(Ok(addresses)) => addresses,
+        Some(Err(lost)) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, lost)),
+        None => Err(Error::Stopped.into()),
+    }
+}
+
+/// A lookup that dropping gives up.
+struct GivingUp<'a>(&'a Reactor, Option<Lookup>);
+
+impl GivingUp<'_> {
+    fn end(mut self) {
+        self.1 = None;
+    }
+}
+
+impl Drop for GivingUp<'_> {
+    fn drop(&mut self) {
+        if let Some(lookup) = self.1.take() {
+            self.0.give_up(lookup);
+        }
+    }
+}
