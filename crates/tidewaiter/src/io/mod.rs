@@ -11,6 +11,7 @@ mod lookup;
 mod received;
 mod serve;
 mod shared;
+mod signals;
 mod standard;
 mod stream;
 mod traits;
@@ -27,5 +28,6 @@ pub use kinds::{
 pub use listener::Listener;
 pub use lookup::lookup_host;
 pub use received::Chunk;
+pub use signals::{Signals, ctrl_c};
 pub use standard::stdio;
 pub use stream::Stream;

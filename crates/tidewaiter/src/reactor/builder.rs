@@ -12,6 +12,7 @@ use super::metrics::Counters;
 use super::pace::{SlowCallback, SlowLimit};
 use super::remote::OtherThreads;
 use super::run::Ending;
+use super::signals::Signals;
 use super::timers::Timers;
 use super::triggers::Triggers;
 use super::{AroundWait, Core, Life, Memory, Queued, Reactor, Resolver, Settings};
@@ -205,8 +206,7 @@ impl ReactorBuilder {
             completions: RefCell::new(Vec::new()),
             triggers: RefCell::new(Triggers::default()),
             other_threads: OtherThreads::new(port.waker(), self.workers_max),
-            signals: RefCell::new(None),
-            on_signal: RefCell::new(None),
+            signals: Signals::default(),
             settings: Settings {
                 port: port.info().clone(),
                 handle_signals: self.signals && self.simulation.is_none(),

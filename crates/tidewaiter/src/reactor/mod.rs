@@ -13,6 +13,7 @@ mod pace;
 mod remote;
 mod repeating;
 mod run;
+mod signals;
 mod tasks;
 mod teardown;
 mod timers;
@@ -42,6 +43,7 @@ pub(crate) use remote::Lookup;
 pub use remote::{Remote, WorkLost};
 pub use repeating::RepeatedCall;
 pub use run::RunEnd;
+pub(crate) use signals::AwaitsSignals;
 pub use tasks::{
     AbortHandle, Elapsed, Interval, JoinError, JoinHandle, JoinSet, MissedTicks, RemoteTask, Sleep,
     Timeout, YieldNow, yield_now,
@@ -52,10 +54,7 @@ pub use watch_directory::DirectoryWatch;
 
 use crate::error::Error;
 use crate::panics;
-use crate::port::{
-    Buffer, Chunks, Completion, DatagramBatch, Key, Port, PortInfo, ShutdownSignal, SignalWatch,
-    Table, Token,
-};
+use crate::port::{Buffer, Chunks, Completion, DatagramBatch, Key, Port, PortInfo, Table, Token};
 use metrics::Counters;
 use timers::Timers;
 use triggers::Triggers;
@@ -86,9 +85,6 @@ pub(crate) trait Live: Any {
 
 /// A callback that the loop has to make.
 pub(crate) type Callback = Box<dyn FnOnce(&Reactor)>;
-
-/// The program's response to a signal that asks the process to end.
-type SignalCallback = Rc<RefCell<dyn FnMut(&Reactor, ShutdownSignal)>>;
 
 /// The program's hook around each wait. It calls its argument, which waits.
 type AroundWait = dyn Fn(&mut dyn FnMut()) + Send + Sync;
@@ -158,8 +154,7 @@ struct Core {
     completions: RefCell<Vec<Completion>>,
     triggers: RefCell<Triggers>,
     other_threads: remote::OtherThreads,
-    signals: RefCell<Option<SignalWatch>>,
-    on_signal: RefCell<Option<SignalCallback>>,
+    signals: signals::Signals,
     settings: Settings,
     life: Cell<Life>,
     in_turn: Cell<bool>,

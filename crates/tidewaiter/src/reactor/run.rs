@@ -85,7 +85,7 @@ impl Reactor {
     /// Ends a run of the loop, whatever ended it.
     pub(super) fn end_run(&self) {
         self.core.in_turn.set(false);
-        self.core.signals.take();
+        self.core.signals.watch.take();
         if self.core.life.get() == Life::Stopped {
             self.refuse_calls();
             self.drop_callbacks();
@@ -106,7 +106,7 @@ impl Reactor {
         self.check_process()?;
         if core.settings.handle_signals {
             let watch = SignalWatch::install(self.port().waker()).map_err(Error::Port)?;
-            core.signals.replace(Some(watch));
+            core.signals.watch.replace(Some(watch));
         }
         core.ending.crashed.set(false);
         core.ending.signalled.set(false);
@@ -278,18 +278,6 @@ impl Reactor {
     #[must_use]
     pub fn is_running(&self) -> bool {
         !matches!(self.core.life.get(), Life::Idle | Life::Stopped)
-    }
-
-    /// Has `callback` called, instead of stopping the reactor, each time a signal asks the process to end.
-    /// Replaces an earlier callback. Signals are noticed only while the reactor [runs](Reactor::run), and not
-    /// if [`ReactorBuilder::signals`](super::ReactorBuilder::signals) was set to false.
-    ///
-    /// On a second signal, call [`release_holds`](Reactor::release_holds) if the shutdown need not wait for
-    /// [`Hold`](super::Hold)s.
-    pub fn on_signal(&self, callback: impl FnMut(&Reactor, ShutdownSignal) + 'static) {
-        self.core
-            .on_signal
-            .replace(Some(Rc::new(std::cell::RefCell::new(callback))));
     }
 
     /// Whether the next step of the shutdown can be taken, so that the loop must not wait.

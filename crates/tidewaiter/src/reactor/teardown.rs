@@ -30,10 +30,11 @@ impl Reactor {
             return;
         }
         core.life.set(Life::Stopped);
-        drop(core.signals.take());
+        drop(core.signals.watch.take());
         self.refuse_calls();
         self.abandon_work();
-        self.drop_guarded("the drop of a signal callback", core.on_signal.take());
+        let callback = core.signals.callback.take();
+        self.drop_guarded("the drop of a signal callback", callback);
         self.drop_tasks();
         self.drop_callbacks();
         drop(core.unflushed.take());

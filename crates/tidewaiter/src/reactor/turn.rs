@@ -8,7 +8,7 @@ use super::{Key, Reactor};
 use crate::error::Error;
 use crate::os::Address;
 use crate::panics;
-use crate::port::{Completion, SignalWatch, Token};
+use crate::port::{Completion, Token};
 
 /// How many callbacks run before the loop polls the port again, unless more are queued already.
 const CALLBACKS_MAX: usize = 1024;
@@ -223,27 +223,6 @@ impl Reactor {
             // protocol.
             None if completion.token == Token::default() => {}
             None => self.core.counters.late.add(1),
-        }
-    }
-
-    fn take_signals(&self) {
-        let core = &*self.core;
-        loop {
-            let signal = core.signals.borrow().as_ref().and_then(SignalWatch::take);
-            let Some(signal) = signal else { return };
-            log::info!("received {signal}");
-            let callback = core.on_signal.borrow().clone();
-            match callback {
-                Some(callback) => {
-                    // Moves the callback in: if it replaces itself, this drops it.
-                    self.guard("the signal callback", move || {
-                        if let Ok(mut callback) = callback.try_borrow_mut() {
-                            callback(self, signal);
-                        }
-                    });
-                }
-                None => self.asked_to_end(signal),
-            }
         }
     }
 

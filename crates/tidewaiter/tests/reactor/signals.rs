@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
+use tidewaiter::io::{Signals, ctrl_c};
 use tidewaiter::port::ShutdownSignal;
 use tidewaiter::{Phase, Reactor, RunEnd, SystemEvent};
 
@@ -100,5 +101,31 @@ fn a_sighup_or_a_first_signal_during_a_stop_releases_no_hold() {
             assert_eq!(run(&reactor), end);
             assert_eq!(reactor.metrics().panics, 0);
         }
+    });
+}
+
+#[test]
+fn a_task_awaits_signals_which_then_stop_nothing() {
+    let name = "a_task_awaits_signals_which_then_stop_nothing";
+    alone(module_path!(), name, || {
+        let reactor = crate::open(Reactor::builder());
+        let kinds = [ShutdownSignal::Hangup, ShutdownSignal::Terminate];
+        let taken = reactor.block_on(async {
+            let mut signals = Signals::new(&reactor, kinds);
+            let mut others = Signals::new(&reactor, kinds);
+            send(Signal::HUP);
+            assert_eq!(signals.recv().await, ShutdownSignal::Hangup);
+            send(Signal::TERM);
+            assert_eq!(signals.recv().await, ShutdownSignal::Terminate);
+            assert_eq!(others.recv().await, ShutdownSignal::Hangup);
+            drop(others);
+            reactor.call_later(Duration::from_millis(1), |_| send(Signal::INT));
+            ctrl_c(&reactor).await;
+        });
+        taken.unwrap();
+        // Nobody awaits it any more.
+        reactor.call_when_running(|_| send(Signal::INT));
+        let end = RunEnd::Signal(ShutdownSignal::Interrupt);
+        assert_eq!(run(&reactor), end);
     });
 }
