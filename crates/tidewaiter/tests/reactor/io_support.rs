@@ -36,7 +36,7 @@ pub(crate) async fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
     poll_times(1, future).await
 }
 
-/// Polls a future each time that it is woken, up to so many times, and then drops it.
+/// Polls a future at once and then each time that it is woken, up to so many times, at least once, and then drops it.
 pub(crate) async fn poll_times<T>(times: usize, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     let mut left = times;
