@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use tidewaiter::port::RawDescriptor;
 
+use crate::asyncio::streams::spares::Spares;
 use crate::core::class::Core;
 use crate::core::event_loop::Loop;
 use crate::core::exits::UnwindGuard;
@@ -32,6 +33,7 @@ struct State {
     named: RefCell<Option<Py<PyDict>>>,
     /// Handles that were used and that nothing else refers to, kept for their allocations.
     spare: RefCell<Vec<Py<PyAny>>>,
+    stream_spares: Spares,
 }
 
 /// The maximum number of handles kept for reuse.
@@ -72,6 +74,11 @@ impl AsyncioLoop {
         if spare.len() < SPARE_MAX && !state.closed.get() {
             spare.push(handle.unbind());
         }
+    }
+
+    /// Objects of streams that are kept for reuse.
+    pub(super) fn stream_spares<'a>(&'a self, py: Python<'a>) -> &'a Spares {
+        &self.0.get(py).stream_spares
     }
 
     pub(super) fn has_task_factory(&self, py: Python<'_>) -> bool {
@@ -238,6 +245,7 @@ impl AsyncioLoop {
         if let Ok(named) = state.named.try_borrow() {
             visit.call(&*named)?;
         }
+        state.stream_spares.traverse(&visit)?;
         match state.spare.try_borrow() {
             Ok(spare) => spare.iter().try_for_each(|handle| visit.call(handle)),
             Err(_) => Ok(()),
@@ -256,6 +264,7 @@ impl AsyncioLoop {
     fn forget(&self) {
         let dropped = Python::attach(|py| {
             let state = self.0.get(py);
+            state.stream_spares.clear();
             (state.spare.take(), state.named.take())
         });
         drop(dropped);

@@ -22,7 +22,7 @@ fn module<'py>(
 #[pymethods]
 impl AsyncioLoop {
     /// A future of this loop.
-    fn create_future<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+    pub(super) fn create_future<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         static FUTURES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let py = slf.py();
         let class = module(py, "asyncio.futures", &FUTURES)?.getattr(intern!(py, "Future"))?;

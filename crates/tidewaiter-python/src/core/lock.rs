@@ -47,6 +47,16 @@ pub(crate) fn references<T>(_lock: Python<'_>, object: &Py<T>) -> isize {
     unsafe { pyo3::ffi::Py_REFCNT(object.as_ptr()) }
 }
 
+/// Raises `StopIteration` with a value, which must be no exception and no tuple. The caller returns to Python at once,
+/// without a result. An error of pyo3's means the same, but makes an exception object, which coroutines do without up
+/// to Python 3.11.
+pub(crate) fn stop_iteration(value: &Bound<'_, PyAny>) {
+    // SAFETY: the interpreter runs, so its exceptions exist.
+    let class = unsafe { pyo3::ffi::PyExc_StopIteration };
+    // SAFETY: both objects are alive, and the token of `value` shows that this thread holds the lock.
+    unsafe { pyo3::ffi::PyErr_SetObject(class, value.as_ptr()) };
+}
+
 /// Raises in a sub-interpreter. Those of Python 3.12 and later may each have a lock of their own, and all would share
 /// this module's state.
 pub(crate) fn refuse_sub_interpreters(_lock: Python<'_>) -> PyResult<()> {

@@ -47,12 +47,6 @@ _ARE_ASYNCIOS = all(map(_is_asyncios, (StreamReader, StreamReaderProtocol, Strea
 class Reader(StreamReader):
     """A reader above a stream."""
 
-    def __getattr__(self, name: str) -> Any:
-        if name not in _KEPT_BELOW:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        _leave(self)
-        return getattr(self, name)
-
     def __setattr__(self, name: str, value: object) -> None:
         _leave(self)
         setattr(self, name, value)
@@ -100,6 +94,19 @@ class Writer(StreamWriter):
         _become(self, StreamWriter)
         setattr(self, name, value)
 
+
+def _kept_below(name: str) -> property:
+    """A private attribute of asyncio's reader. A `__getattr__` would make the reader's methods slower."""
+
+    def look(reader: Reader) -> Any:
+        _leave(reader)
+        return getattr(reader, name)
+
+    return property(look)
+
+
+for _name in _KEPT_BELOW:
+    setattr(Reader, _name, _kept_below(_name))
 
 for _ours, _asyncios in ((Reader, StreamReader), (Protocol, StreamReaderProtocol), (Writer, StreamWriter)):
     _ours.__name__, _ours.__qualname__, _ours.__module__ = _asyncios.__name__, _asyncios.__qualname__, streams.__name__

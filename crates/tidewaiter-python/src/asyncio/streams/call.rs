@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
 
-use pyo3::Borrowed;
+use pyo3::call::PyCallArgs;
 use pyo3::exceptions::{
     PyAssertionError, PyBaseException, PyRuntimeError, PyRuntimeWarning, PyStopIteration,
     PyTypeError, PyValueError,
@@ -12,12 +11,12 @@ use pyo3::exceptions::{
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyInt, PySlice, PyString};
+use pyo3::types::{PyBytes, PySlice, PyString};
 
-use super::reading::{checked_size, separators};
+use super::argument::{Argument, separators};
 use super::waiter::StreamWaiter;
 use super::{AsyncioStream, State};
-use crate::core::lock::Locked;
+use crate::core::lock::{Locked, stop_iteration};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Method {
@@ -26,46 +25,6 @@ enum Method {
     ReadUntil,
     ReadExactly,
     Drain,
-}
-
-/// The size or the separator that a program gave.
-enum Argument {
-    Missing,
-    Size(i64),
-    /// To be checked once the call is awaited.
-    Object(Py<PyAny>),
-}
-
-impl<'py> FromPyObject<'_, 'py> for Argument {
-    type Error = PyErr;
-
-    fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Argument> {
-        if given.is_exact_instance_of::<PyInt>()
-            && let Ok(size) = given.extract::<i64>()
-        {
-            return Ok(Argument::Size(size));
-        }
-        Ok(Argument::Object(given.to_owned().unbind()))
-    }
-}
-
-impl Argument {
-    fn size(&self, py: Python<'_>) -> PyResult<i64> {
-        match self {
-            Argument::Missing => Ok(-1),
-            Argument::Size(size) => Ok(*size),
-            Argument::Object(given) => checked_size(given.bind(py)),
-        }
-    }
-
-    /// As Python's object, if there is one.
-    fn object<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        match self {
-            Argument::Missing => Ok(None),
-            Argument::Size(size) => Ok(Some(size.into_pyobject(py)?.into_any())),
-            Argument::Object(given) => Ok(Some(given.bind(py).clone())),
-        }
-    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -79,9 +38,10 @@ enum Phase {
 }
 
 struct CallState {
-    stream: Py<AsyncioStream>,
-    method: Method,
-    argument: Argument,
+    /// `None` once it is over.
+    stream: RefCell<Option<Py<AsyncioStream>>>,
+    method: Cell<Method>,
+    argument: RefCell<Argument>,
     phase: Cell<Phase>,
     waiter: RefCell<Option<Py<StreamWaiter>>>,
     delegate: RefCell<Option<Py<PyAny>>>,
@@ -121,30 +81,92 @@ enum Step<'py> {
     Return(Bound<'py, PyAny>),
 }
 
+impl<'py> Step<'py> {
+    /// As `send` and `throw` tell it.
+    fn told(self) -> PyResult<Bound<'py, PyAny>> {
+        match self {
+            Step::Wait(future) => Ok(future),
+            Step::Return(result) => Err(PyStopIteration::new_err(result.unbind())),
+        }
+    }
+}
+
 fn over() -> PyErr {
     PyRuntimeError::new_err("cannot reuse already awaited coroutine")
 }
 
-impl CallState {
+impl StreamCall {
     /// Goes on, until there is a result or more bytes are needed.
-    fn step<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let stream = self.stream.get().state(py);
-        let first = self.phase.get() == Phase::New;
-        match self.phase.get() {
+    fn step<'py>(slf: &Bound<'py, Self>) -> PyResult<Step<'py>> {
+        let py = slf.py();
+        let this = slf.get().0.get(py);
+        let stream = this.stream(py)?;
+        let state = stream.get().state(py);
+        let first = this.phase.get() == Phase::New;
+        match this.phase.get() {
             Phase::Over => return Err(over()),
-            Phase::Delegated => return self.resume(py, intern!(py, "send"), (py.None(),)),
+            Phase::Delegated => return this.resume(py, intern!(py, "send"), (py.None(),)),
             Phase::New => {}
-            Phase::Waiting => self.check_woken(py, stream)?,
+            Phase::Waiting => this.check_woken(py, state)?,
         }
-        let step = self.advance(py, stream, first);
-        let waits = matches!(step, Ok(Some(Step::Wait(_))));
-        self.phase
-            .set(if waits { Phase::Waiting } else { Phase::Over });
-        match step? {
-            Some(Step::Wait(future)) => Ok(future),
-            Some(Step::Return(result)) => Err(PyStopIteration::new_err((result.unbind(),))),
-            None => self.delegate(py, stream),
+        let step = this.advance(py, state, first);
+        match step {
+            Ok(None) => return this.delegate(&stream),
+            Ok(Some(Step::Wait(_))) => this.phase.set(Phase::Waiting),
+            Ok(Some(Step::Return(_))) => {
+                this.end();
+                state.home.get().stream_spares(py).calls.keep(slf);
+            }
+            Err(_) => this.end(),
         }
+        step.map(|step| step.unwrap_or(Step::Return(py.None().into_bound(py))))
+    }
+
+    /// A call that nothing has awaited yet: a new one, or one that is used again.
+    fn begin(
+        stream: Bound<'_, AsyncioStream>,
+        method: Method,
+        argument: Argument,
+    ) -> PyResult<Py<StreamCall>> {
+        let py = stream.py();
+        let spares = stream.get().state(py).home.get().stream_spares(py);
+        let Some(call) = spares.calls.take(py) else {
+            let state = CallState {
+                stream: RefCell::new(Some(stream.unbind())),
+                method: Cell::new(method),
+                argument: RefCell::new(argument),
+                phase: Cell::new(Phase::New),
+                waiter: RefCell::new(None),
+                delegate: RefCell::new(None),
+                offset: Cell::new(0),
+                collected: RefCell::default(),
+            };
+            return Py::new(py, StreamCall(Locked::new(state)));
+        };
+        // Cannot fail: only calls are kept there.
+        let call = call.cast_into::<StreamCall>()?;
+        let state = call.get().0.get(py);
+        state.stream.replace(Some(stream.unbind()));
+        state.method.set(method);
+        state.argument.replace(argument);
+        state.phase.set(Phase::New);
+        state.offset.set(0);
+        Ok(call.unbind())
+    }
+}
+
+impl CallState {
+    fn stream<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, AsyncioStream>> {
+        let stream = self.stream.borrow();
+        let stream = stream.as_ref().ok_or_else(over)?;
+        Ok(stream.bind(py).clone())
+    }
+
+    /// Lets go of everything: the call is over.
+    fn end(&self) {
+        self.phase.set(Phase::Over);
+        let dropped = (self.stream.take(), self.argument.replace(Argument::Missing));
+        drop(dropped);
     }
 
     /// Makes an attempt, and waits if that needs more bytes. Returns `None` if only asyncio's own coroutine can go on.
@@ -157,7 +179,7 @@ impl CallState {
         if stream.reader.borrow().is_some() {
             return Ok(None);
         }
-        if self.method == Method::Drain {
+        if self.method.get() == Method::Drain {
             stream.check(py)?;
             let writable = stream.connection.get().is_writable(py);
             return Ok(writable.then(|| Step::Return(py.None().into_bound(py))));
@@ -178,19 +200,20 @@ impl CallState {
         first: bool,
         offset: &mut usize,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let argument = self.argument.borrow().clone_ref(py);
         let check = || if first { stream.check(py) } else { Ok(()) };
         let nothing = || Ok(Some(PyBytes::new(py, b"").into_any()));
-        match self.method {
+        match self.method.get() {
             Method::Read => {
                 check()?;
-                match self.argument.size(py)? {
+                match argument.size(py)? {
                     0 => nothing(),
                     ..0 => stream.read_all(py, &self.collected),
                     size => stream.read(py, size, !first),
                 }
             }
             Method::ReadExactly => {
-                let size = self.argument.size(py)?;
+                let size = argument.size(py)?;
                 if size < 0 {
                     let message = "readexactly size can not be less than zero";
                     return Err(PyValueError::new_err(message));
@@ -198,11 +221,11 @@ impl CallState {
                 check()?;
                 match size {
                     0 => nothing(),
-                    _ => stream.read_exactly(py, size, || self.argument.object(py)),
+                    _ => stream.read_exactly(py, size, || argument.object(py)),
                 }
             }
             Method::ReadUntil => {
-                let given = self.argument.object(py)?;
+                let given = argument.object(py)?;
                 let separators = match &given {
                     Some(given) => separators(given)?,
                     None => vec![Cow::Borrowed(&b"\n"[..])],
@@ -220,7 +243,7 @@ impl CallState {
     /// Makes the future for a task to wait for.
     fn wait<'py>(&self, py: Python<'py>, stream: &State) -> PyResult<Bound<'py, PyAny>> {
         if stream.waiter.borrow().is_some() {
-            let name = match self.method {
+            let name = match self.method.get() {
                 Method::ReadLine => Method::ReadUntil.name(),
                 method => method.name(),
             };
@@ -253,10 +276,7 @@ impl CallState {
             return Err(PyRuntimeError::new_err("await wasn't used with future"));
         }
         self.forget(&waiter, stream);
-        waiter
-            .get()
-            .result(py)
-            .inspect_err(|_| self.phase.set(Phase::Over))
+        waiter.get().result(py).inspect_err(|_| self.end())
     }
 
     /// Lets another task wait.
@@ -268,22 +288,21 @@ impl CallState {
     }
 
     /// Has asyncio's own coroutine of this method go on.
-    fn delegate<'py>(&self, py: Python<'py>, stream: &Rc<State>) -> PyResult<Bound<'py, PyAny>> {
-        let reader = stream
-            .reader
-            .borrow()
-            .as_ref()
-            .map(|reader| reader.clone_ref(py));
-        let coroutine = match (self.method, reader) {
+    fn delegate<'py>(&self, stream: &Bound<'py, AsyncioStream>) -> PyResult<Step<'py>> {
+        let py = stream.py();
+        let state = stream.get().state(py);
+        let reader = state.reader(py);
+        let coroutine = match (self.method.get(), reader) {
             (Method::Drain, reader) => {
-                let exception_of = reader.unwrap_or_else(|| self.stream.clone_ref(py).into_any());
-                let home = stream.home.bind(py);
-                let arguments = (exception_of, &stream.connection, &stream.protocol);
-                home.call_method1(intern!(py, "_drained"), arguments)?
+                let exception_of = reader.unwrap_or_else(|| stream.as_any().clone());
+                let home = state.home.bind(py);
+                let arguments = (exception_of, &state.connection, &state.protocol);
+                home.call_method1(intern!(py, "_drained"), arguments)
             }
-            (_, Some(reader)) => self.delegate_read(reader.bind(py))?,
-            (_, None) => return Err(over()),
+            (_, Some(reader)) => self.delegate_read(&reader),
+            (_, None) => Err(over()),
         };
+        let coroutine = coroutine.inspect_err(|_| self.end())?;
         self.delegate.replace(Some(coroutine.unbind()));
         self.phase.set(Phase::Delegated);
         self.resume(py, intern!(py, "send"), (py.None(),))
@@ -296,9 +315,11 @@ impl CallState {
             let buffer = reader.getattr("_buffer")?;
             buffer.set_item(PySlice::new(py, 0, 0, 1), PyBytes::new(py, &collected))?;
         }
-        match self.argument.object(py)? {
-            Some(argument) => reader.call_method1(self.method.name(), (argument,)),
-            None => reader.call_method0(self.method.name()),
+        let argument = self.argument.borrow().object(py)?;
+        let method = self.method.get().name();
+        match argument {
+            Some(argument) => reader.call_method1(method, (argument,)),
+            None => reader.call_method0(method),
         }
     }
 
@@ -307,8 +328,8 @@ impl CallState {
         &self,
         py: Python<'py>,
         method: &Bound<'py, PyString>,
-        arguments: impl pyo3::call::PyCallArgs<'py>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+        arguments: impl PyCallArgs<'py>,
+    ) -> PyResult<Step<'py>> {
         let delegate = self
             .delegate
             .borrow()
@@ -316,20 +337,19 @@ impl CallState {
             .map(|one| one.bind(py).clone());
         let result = delegate.ok_or_else(over)?.call_method1(method, arguments);
         if result.is_err() {
-            self.phase.set(Phase::Over);
+            self.end();
             self.delegate.take();
         }
-        result
+        result.map(Step::Wait)
     }
 
     /// Ends the call. Bytes that came stay for the next.
     fn stop(&self, py: Python<'_>) {
-        self.phase.set(Phase::Over);
-        let stream = self.stream.get().state(py);
         let waiter = self.waiter.take();
-        if let Some(waiter) = waiter {
-            self.forget(&waiter, stream);
+        if let (Some(waiter), Ok(stream)) = (waiter, self.stream(py)) {
+            self.forget(&waiter, stream.get().state(py));
         }
+        self.end();
         let collected = self.collected.take();
         drop(collected);
     }
@@ -363,20 +383,29 @@ impl StreamCall {
         slf
     }
 
-    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.0.get(py).step(py)
+    fn __next__<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match Self::step(slf)? {
+            Step::Wait(future) => Ok(Some(future)),
+            // The end of an iterator that tells no value means that this is `None`.
+            Step::Return(result) if result.is_none() => Ok(None),
+            Step::Return(result) => {
+                stop_iteration(&result);
+                Ok(None)
+            }
+        }
     }
 
-    fn send<'py>(&self, value: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    fn send<'py>(slf: &Bound<'py, Self>, value: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = value.py();
-        let state = self.0.get(py);
-        match state.phase.get() {
+        let state = slf.get().0.get(py);
+        let step = match state.phase.get() {
             Phase::Delegated => state.resume(py, intern!(py, "send"), (value,)),
             Phase::New if !value.is_none() => Err(PyTypeError::new_err(
                 "can't send non-None value to a just-started coroutine",
             )),
-            _ => state.step(py),
-        }
+            _ => Self::step(slf),
+        };
+        step?.told()
     }
 
     #[pyo3(signature = (typ, val=None, tb=None, /))]
@@ -393,7 +422,7 @@ impl StreamCall {
             Phase::Over => Err(over()),
             Phase::Delegated => {
                 let exception = error.into_value(py);
-                state.resume(py, intern!(py, "throw"), (exception,))
+                state.resume(py, intern!(py, "throw"), (exception,))?.told()
             }
             Phase::New | Phase::Waiting => {
                 state.stop(py);
@@ -405,7 +434,6 @@ impl StreamCall {
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let state = self.0.get(py);
         if state.phase.get() == Phase::Delegated {
-            state.phase.set(Phase::Over);
             let delegate = state.delegate.take();
             if let Some(delegate) = delegate {
                 delegate.call_method0(py, intern!(py, "close"))?;
@@ -419,7 +447,7 @@ impl StreamCall {
 
     #[getter]
     fn __name__(&self, py: Python<'_>) -> &'static str {
-        self.0.get(py).method.name()
+        self.0.get(py).method.get().name()
     }
 
     #[getter]
@@ -438,8 +466,12 @@ impl StreamCall {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let state = self.0.visited();
-        visit.call(&state.stream)?;
-        if let Argument::Object(argument) = &state.argument {
+        if let Ok(stream) = state.stream.try_borrow() {
+            visit.call(&*stream)?;
+        }
+        if let Ok(argument) = state.argument.try_borrow()
+            && let Argument::Object(argument) = &*argument
+        {
             visit.call(argument)?;
         }
         if let Ok(waiter) = state.waiter.try_borrow() {
@@ -454,7 +486,7 @@ impl StreamCall {
     fn __clear__(&self) {
         let cleared = Python::attach(|py| {
             let state = self.0.get(py);
-            state.phase.set(Phase::Over);
+            state.end();
             (state.waiter.take(), state.delegate.take())
         });
         drop(cleared);
@@ -463,7 +495,8 @@ impl StreamCall {
 
 impl CallState {
     fn full_name(&self) -> String {
-        format!("{}.{}", self.method.class(), self.method.name())
+        let method = self.method.get();
+        format!("{}.{}", method.class(), method.name())
     }
 }
 
@@ -495,39 +528,24 @@ impl Drop for CallState {
 #[pymethods]
 impl AsyncioStream {
     #[pyo3(signature = (n=Argument::Missing))]
-    fn read(slf: Py<Self>, n: Argument) -> StreamCall {
-        StreamCall::new(slf, Method::Read, n)
+    fn read(slf: Bound<'_, Self>, n: Argument) -> PyResult<Py<StreamCall>> {
+        StreamCall::begin(slf, Method::Read, n)
     }
 
-    fn readline(slf: Py<Self>) -> StreamCall {
-        StreamCall::new(slf, Method::ReadLine, Argument::Missing)
+    fn readline(slf: Bound<'_, Self>) -> PyResult<Py<StreamCall>> {
+        StreamCall::begin(slf, Method::ReadLine, Argument::Missing)
     }
 
     #[pyo3(signature = (separator=Argument::Missing))]
-    fn readuntil(slf: Py<Self>, separator: Argument) -> StreamCall {
-        StreamCall::new(slf, Method::ReadUntil, separator)
+    fn readuntil(slf: Bound<'_, Self>, separator: Argument) -> PyResult<Py<StreamCall>> {
+        StreamCall::begin(slf, Method::ReadUntil, separator)
     }
 
-    fn readexactly(slf: Py<Self>, n: Argument) -> StreamCall {
-        StreamCall::new(slf, Method::ReadExactly, n)
+    fn readexactly(slf: Bound<'_, Self>, n: Argument) -> PyResult<Py<StreamCall>> {
+        StreamCall::begin(slf, Method::ReadExactly, n)
     }
 
-    fn drain(slf: Py<Self>) -> StreamCall {
-        StreamCall::new(slf, Method::Drain, Argument::Missing)
-    }
-}
-
-impl StreamCall {
-    fn new(stream: Py<AsyncioStream>, method: Method, argument: Argument) -> StreamCall {
-        StreamCall(Locked::new(CallState {
-            stream,
-            method,
-            argument,
-            phase: Cell::new(Phase::New),
-            waiter: RefCell::new(None),
-            delegate: RefCell::new(None),
-            offset: Cell::new(0),
-            collected: RefCell::default(),
-        }))
+    fn drain(slf: Bound<'_, Self>) -> PyResult<Py<StreamCall>> {
+        StreamCall::begin(slf, Method::Drain, Argument::Missing)
     }
 }

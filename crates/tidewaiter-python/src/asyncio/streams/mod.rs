@@ -1,9 +1,11 @@
 //! The Python class `AsyncioStream`: a connection as `asyncio.StreamReader` and `asyncio.StreamWriter` see it, without a call
 //! of Python's between the connection and the task that reads.
 
+mod argument;
 pub(crate) mod call;
 mod reading;
 mod received;
+pub(super) mod spares;
 pub(crate) mod waiter;
 
 use std::cell::{Cell, RefCell};
@@ -113,6 +115,12 @@ impl State {
             Some(exception) => Err(PyErr::from_value(exception.bind(py).clone())),
             None => Ok(()),
         }
+    }
+
+    /// The reader, once it is as asyncio made it again.
+    fn reader<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let reader = self.reader.borrow();
+        reader.as_ref().map(|reader| reader.bind(py).clone())
     }
 
     /// Reads on if the pause is over.

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 
 use memchr::memmem;
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyTuple};
+use pyo3::types::PyBytes;
 
 use super::State;
 
@@ -42,59 +42,6 @@ enum NotFound {
     /// The limit is exceeded. With the message, and how many bytes are known to have no separator.
     Overrun(&'static str, usize),
     Ended,
-}
-
-/// The size that a program gave. Fails as asyncio does if it is no number.
-pub(super) fn checked_size(given: &Bound<'_, PyAny>) -> PyResult<i64> {
-    if let Ok(size) = given.extract::<i64>() {
-        return Ok(size);
-    }
-    let negative = given.lt(0)?;
-    if given.hasattr(intern!(given.py(), "__index__"))? {
-        return Ok(if negative { -1 } else { i64::MAX });
-    }
-    let message = "slice indices must be integers or None or have an __index__ method";
-    Err(PyTypeError::new_err(message))
-}
-
-/// The separators that a program gave, the shortest first. Fails as asyncio does if it gave something else.
-pub(super) fn separators<'a>(given: &'a Bound<'_, PyAny>) -> PyResult<Vec<Cow<'a, [u8]>>> {
-    let py = given.py();
-    let mut found: Vec<Cow<'a, [u8]>> = Vec::new();
-    match given.cast::<PyTuple>() {
-        Ok(several) if py.version_info() >= (3, 13) => {
-            for one in several.iter() {
-                found.push(Cow::Owned(separator(&one)?.into_owned()));
-            }
-            found.sort_by_key(|one| one.len());
-        }
-        _ => found.push(separator(given)?),
-    }
-    match found.first() {
-        None => {
-            let message = "Separator should contain at least one element";
-            Err(PyValueError::new_err(message))
-        }
-        Some(shortest) if shortest.is_empty() => {
-            let message = "Separator should be at least one-byte string";
-            Err(PyValueError::new_err(message))
-        }
-        Some(_) => Ok(found),
-    }
-}
-
-fn separator<'a>(given: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, [u8]>> {
-    if let Ok(bytes) = given.cast::<PyBytes>() {
-        return Ok(Cow::Borrowed(bytes.as_bytes()));
-    }
-    let py = given.py();
-    // These fail for what is no separator.
-    let length = given.len()?;
-    if length > 0 {
-        PyByteArray::new(py, b"").call_method1(intern!(py, "find"), (given,))?;
-    }
-    let bytes = py.get_type::<PyBytes>().call1((given,))?;
-    Ok(Cow::Owned(bytes.extract()?))
 }
 
 impl State {

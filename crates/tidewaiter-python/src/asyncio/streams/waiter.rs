@@ -6,7 +6,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyCFunction, PyDict, PyList, PyTuple, PyType};
 
 use crate::asyncio::exceptions::report;
 use crate::asyncio::face::AsyncioLoop;
@@ -40,8 +41,16 @@ struct State {
 pub(crate) struct StreamWaiter(Locked<State>);
 
 impl StreamWaiter {
-    /// A future that a task is about to await.
+    /// A future that a task is about to await: a new one, or one that is used again.
     pub(super) fn awaited(home: &Py<AsyncioLoop>, py: Python<'_>) -> PyResult<Py<StreamWaiter>> {
+        if let Some(waiter) = home.get().stream_spares(py).waiters.take(py) {
+            // Cannot fail: only such futures are kept there.
+            let waiter = waiter.cast_into::<StreamWaiter>()?;
+            let state = waiter.get().state(py);
+            state.outcome.replace(Outcome::Pending);
+            state.blocking.set(true);
+            return Ok(waiter.unbind());
+        }
         let state = State {
             home: home.clone_ref(py),
             outcome: RefCell::new(Outcome::Pending),
@@ -105,6 +114,28 @@ impl StreamWaiter {
     }
 }
 
+impl StreamWaiter {
+    /// What a callback gets in place of the future, if that makes no difference: tasks only ask for the result, and
+    /// take that of asyncio's own futures without a call.
+    fn told_to<'py>(&self, callback: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        static TASK: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        let py = callback.py();
+        let state = self.state(py);
+        if !matches!(*state.outcome.borrow(), Outcome::Finished)
+            || !callback.is_exact_instance_of::<PyCFunction>()
+        {
+            return Ok(None);
+        }
+        let task = callback.getattr(intern!(py, "__self__"))?;
+        if !task.get_type().is(TASK.import(py, "asyncio", "Task")?) {
+            return Ok(None);
+        }
+        let spares = state.home.get().stream_spares(py);
+        let make = || AsyncioLoop::create_future(state.home.bind(py));
+        spares.done(py, make).map(Some)
+    }
+}
+
 /// Calls the one callback of a future that is done.
 fn call_back(event_loop: &Loop, object: &Bound<'_, PyAny>) -> PyResult<()> {
     // Cannot fail: only these futures are queued with this function.
@@ -116,14 +147,19 @@ fn call_back(event_loop: &Loop, object: &Bound<'_, PyAny>) -> PyResult<()> {
         return Ok(());
     };
     let callback = callback.into_bound(py);
+    let done = waiter.get().told_to(&callback)?;
+    let argument = done.as_ref().unwrap_or(waiter.as_any());
     let made = event_loop.hooks.timed(
         || callback.clone(),
         "",
         |named, _| named,
-        || context_run(py)?.call1((&context, &callback, waiter)),
+        || context_run(py)?.call1((&context, &callback, argument)),
     );
     match made {
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            state.home.get().stream_spares(py).waiters.keep(waiter);
+            Ok(())
+        }
         Err(error) => {
             let message = format!("Exception in callback {callback}");
             report(&state.home, py, &message, error, &[])
