@@ -57,6 +57,26 @@ fn a_named_pipe_is_served_and_connected_to() {
     assert!(refused.contains(&place), "{refused}");
 }
 
+/// Goal: a UNIX socket is served where Windows has them; elsewhere, the command says what is missing.
+#[cfg(windows)]
+#[test]
+fn a_unix_socket_is_served_or_said_to_be_missing() {
+    const MISSING: &str = "this Windows has no UNIX sockets";
+    let path = std::env::temp_dir().join(format!("tw-{}.sock", std::process::id()));
+    let place = format!("unix:{}", path.display());
+    // Nobody listens there yet.
+    if failure(&["connect", &place]).contains(MISSING) {
+        let refused = failure(&["serve", "-q", &place, "--", "x"]);
+        assert!(refused.contains(MISSING), "{refused}");
+        return;
+    }
+    let refused = failure(&["serve", "-q", &place, "--socket-mode", "660", "--", "x"]);
+    assert!(refused.contains("permission bits"), "{refused}");
+    let server = Server::start_on(&place, "echo", &[]);
+    assert_eq!(server.place, place);
+    assert_echo(&converse(&place, b"hello"), b"hello");
+}
+
 /// Goal: a kind of place that this system lacks is refused with the place and the cause.
 #[test]
 fn what_the_system_lacks_is_said() {
