@@ -25,12 +25,14 @@ const BENCHMARKS: &[&str] = &[
     "bench/peers/native/",
 ];
 
-/// Files in which the Python package promises what the compiler cannot check: how Python ends threads, what the
-/// interpreter lock protects, and which sockets Python has handed over.
+/// Files in which the Python package promises what the compiler cannot check: how Python's functions for contexts are
+/// called and found, how Python ends threads, what the interpreter lock protects, and which sockets Python has handed over.
 const PYTHON_PROMISES: &[&str] = &[
+    "crates/tidewaiter-python/src/core/context.rs",
     "crates/tidewaiter-python/src/core/exits.rs",
     "crates/tidewaiter-python/src/core/lock.rs",
     "crates/tidewaiter-python/src/core/sockets.rs",
+    "crates/tidewaiter-python/src/core/symbols.rs",
 ];
 
 /// Tests that need system calls which Rust's standard library lacks, such as `fork`, signals to one thread and event
@@ -83,9 +85,10 @@ const OS_CHOICES: &[&str] = &[
     "crates/tidewaiter-cli/src/confine.rs",
     "crates/tidewaiter-cli/src/identity.rs",
     // The Python package: how Python ends a thread, what kind of handle a number from Python is, how a child starts,
-    // and how its status is encoded.
+    // how its status is encoded, and how functions are found by name.
     "crates/tidewaiter-python/src/core/exits.rs",
     "crates/tidewaiter-python/src/core/sockets.rs",
+    "crates/tidewaiter-python/src/core/symbols.rs",
     "crates/tidewaiter-python/src/core/program.rs",
     "crates/tidewaiter-python/src/twisted/child.rs",
     "bench/load/src/link.rs",

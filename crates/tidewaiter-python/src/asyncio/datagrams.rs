@@ -105,7 +105,7 @@ impl DatagramProtocol for Bridge {
                 None => py.None().into_bound(py),
             };
             let method = intern!(py, "datagram_received");
-            state.owner.call_with_two(method, &data, &name).map(drop)
+            state.owner.call(method, [&data, &name]).map(drop)
         });
     }
 
@@ -114,7 +114,7 @@ impl DatagramProtocol for Bridge {
             state.peers.doubt();
             let error = os_error(error.call, &error.source).into_value(py);
             let method = intern!(py, "error_received");
-            state.owner.call(method, error.bind(py)).map(drop)
+            state.owner.call(method, [error.bind(py)]).map(drop)
         });
     }
 
@@ -162,8 +162,9 @@ impl State {
 
     /// Tells the protocol, which has just sent something, of an error.
     fn tell_error(&self, py: Python<'_>, error: PyErr) -> PyResult<()> {
-        let method = self.owner.method(intern!(py, "error_received"))?;
-        method.call1((error.into_value(py),)).map(drop)
+        let protocol = self.owner.open_protocol(py)?;
+        let told = protocol.call_method1(intern!(py, "error_received"), (error.into_value(py),));
+        told.map(drop)
     }
 
     /// The transport, while the socket is open. Raises if this thread may not use the loop. There is none if the

@@ -6,11 +6,11 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::CompareOp;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 
 use crate::asyncio::exceptions::leaves_loop;
 use crate::asyncio::face::AsyncioLoop;
+use crate::core::context;
 use crate::core::event_loop::Loop;
 use crate::core::lock::{Locked, references};
 
@@ -49,34 +49,6 @@ pub(crate) struct TimerHandle {
     scheduled: Locked<Cell<bool>>,
 }
 
-/// Returns `module.name`, which is looked up once.
-fn known<'py>(
-    cell: &'static PyOnceLock<Py<PyAny>>,
-    py: Python<'py>,
-    module: &str,
-    name: &str,
-) -> PyResult<&'py Bound<'py, PyAny>> {
-    let found = cell.get_or_try_init(py, || {
-        let mut found = py.import(module)?.into_any();
-        for part in name.split('.') {
-            found = found.getattr(part)?;
-        }
-        Ok::<_, PyErr>(found.unbind())
-    })?;
-    Ok(found.bind(py))
-}
-
-/// `contextvars.Context.run`, the method of the class.
-pub(super) fn context_run(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    static RUN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    known(&RUN, py, "contextvars", "Context.run")
-}
-
-pub(super) fn current_context(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    static COPY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    known(&COPY, py, "contextvars", "copy_context")?.call0()
-}
-
 /// Asyncio's own class of this name, whose Python code works with our objects.
 fn asyncios<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
     py.import(intern!(py, "asyncio"))?.getattr(name)
@@ -91,7 +63,7 @@ impl Call {
     ) -> PyResult<Call> {
         let context = match context {
             Some(context) => context,
-            None => current_context(args.py())?,
+            None => context::copy_of_current(args.py())?,
         };
         Ok(Call {
             context: context.unbind(),
@@ -100,19 +72,19 @@ impl Call {
         })
     }
 
-    /// `(context, callback, *args)`: the arguments of `Context.run`.
-    fn run_args<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let (context, callback) = (self.context.bind(py), self.callback.bind(py));
-        let Some(args) = &self.args else {
-            return PyTuple::new(py, [context, callback]);
-        };
-        let args = args.bind(py);
-        if args.len() == 1 {
-            return PyTuple::new(py, [context, callback, &args.get_item(0)?]);
+    /// Another reference to each part.
+    fn clone_ref(&self, py: Python<'_>) -> Call {
+        Call {
+            context: self.context.clone_ref(py),
+            callback: self.callback.clone_ref(py),
+            args: self.args.as_ref().map(|args| args.clone_ref(py)),
         }
-        let mut parts = vec![context.clone(), callback.clone()];
-        parts.extend(args.iter());
-        PyTuple::new(py, parts)
+    }
+
+    /// Makes the call.
+    fn make<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let args = self.args.as_ref().map(|args| args.bind(py));
+        context::call(self.context.bind(py), self.callback.bind(py), args)
     }
 
     fn args<'py>(&self, py: Python<'py>) -> Bound<'py, PyTuple> {
@@ -200,24 +172,19 @@ pub(super) fn make(event_loop: &Loop, object: &Bound<'_, PyAny>) -> PyResult<()>
     let handle = object.cast::<Handle>()?;
     let py = handle.py();
     let state = handle.get().0.get(py);
-    let Some(args) = handle.get().part(py, |call| call.run_args(py)) else {
+    // The handle may be cancelled meanwhile.
+    let Some(call) = handle.get().part(py, |call| call.clone_ref(py)) else {
         return Ok(());
     };
-    let args = args?;
     let home = state.home.bind(py);
     if home.get().debug(py) {
         let made = home.call_method1(intern!(py, "_make_debugged"), (handle,));
         return made.map(drop);
     }
     let hooks = &event_loop.hooks;
-    let named = || args.get_item(1).unwrap_or_else(|_| object.clone());
-    let made = hooks.timed(
-        named,
-        "",
-        |named, _| named,
-        || context_run(py)?.call1(&args),
-    );
-    drop(args);
+    let named = || call.callback.bind(py).clone();
+    let made = hooks.timed(named, "", |named, _| named, || call.make(py));
+    drop(call);
     if let Err(error) = made {
         return failed(handle, error);
     }
@@ -356,10 +323,10 @@ impl Handle {
     /// Makes the call at once, as the loop does.
     fn _run(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let Some(args) = slf.get().part(py, |call| call.run_args(py)) else {
+        let Some(call) = slf.get().part(py, |call| call.clone_ref(py)) else {
             return Ok(());
         };
-        match context_run(py)?.call1(&args?) {
+        match call.make(py) {
             Ok(_) => Ok(()),
             Err(error) => failed(slf, error),
         }

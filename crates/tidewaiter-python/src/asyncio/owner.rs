@@ -11,7 +11,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
 
 use crate::asyncio::exceptions::report;
 use crate::asyncio::face::AsyncioLoop;
-use crate::asyncio::handle::{context_run, current_context};
+use crate::core::context;
 
 /// A transport of Python's, and its protocol, until the protocol was told of the end.
 pub(super) struct Owner {
@@ -30,7 +30,7 @@ impl Owner {
     ) -> PyResult<Owner> {
         Ok(Owner {
             home: home.clone().unbind(),
-            context: current_context(home.py())?.unbind(),
+            context: context::copy_of_current(home.py())?.unbind(),
             transport: RefCell::new(Some(transport)),
             protocol: RefCell::new(Some(protocol)),
         })
@@ -53,38 +53,20 @@ impl Owner {
             .map(|transport| transport.bind(py).clone())
     }
 
-    /// A method of the protocol.
-    pub(super) fn method<'py>(&self, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
-        let protocol = self.protocol(name.py());
-        let protocol = protocol.ok_or_else(|| PyValueError::new_err("the transport is closed"))?;
-        protocol.getattr(name)
+    /// The protocol; raises once it was told of the end.
+    pub(super) fn open_protocol<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let protocol = self.protocol(py);
+        protocol.ok_or_else(|| PyValueError::new_err("the transport is closed"))
     }
 
     /// Calls a method of the protocol in the transport's context.
-    pub(super) fn call<'py>(
+    pub(super) fn call<'py, const N: usize>(
         &self,
         name: &Bound<'py, PyString>,
-        argument: &Bound<'py, PyAny>,
+        args: [&Bound<'py, PyAny>; N],
     ) -> PyResult<Bound<'py, PyAny>> {
-        context_run(name.py())?.call1((&self.context, self.method(name)?, argument))
-    }
-
-    /// As [`call`](Owner::call), without an argument.
-    pub(super) fn call_alone<'py>(
-        &self,
-        name: &Bound<'py, PyString>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        context_run(name.py())?.call1((&self.context, self.method(name)?))
-    }
-
-    /// As [`call`](Owner::call), with two arguments.
-    pub(super) fn call_with_two<'py>(
-        &self,
-        name: &Bound<'py, PyString>,
-        first: &Bound<'py, PyAny>,
-        second: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        context_run(name.py())?.call1((&self.context, self.method(name)?, first, second))
+        let py = name.py();
+        context::call_method(self.context.bind(py), &self.open_protocol(py)?, name, args)
     }
 
     /// Tells the transport of something, in its context.
@@ -93,11 +75,11 @@ impl Owner {
         let Some(transport) = self.transport(py) else {
             return Ok(());
         };
-        let method = transport.getattr(what)?;
-        let about = about.map(|error| error.into_value(py));
-        context_run(py)?
-            .call1((&self.context, method, about))
-            .map(drop)
+        let about = match about {
+            Some(error) => error.into_value(py).into_bound(py).into_any(),
+            None => py.None().into_bound(py),
+        };
+        context::call_method(self.context.bind(py), &transport, what, [&about]).map(drop)
     }
 
     /// Reports an exception of the protocol's `method` to the loop's exception handler. Fails if it is to leave the loop.

@@ -79,7 +79,7 @@ impl Protocol for Bridge {
             let data = PyBytes::new(py, data).into_any();
             state
                 .owner
-                .call(intern!(py, "data_received"), &data)
+                .call(intern!(py, "data_received"), [&data])
                 .map(drop)
         });
     }
@@ -126,7 +126,7 @@ impl State {
     /// Tells the protocol, whose transport ends by this, that everything was read.
     fn tell_end_of_file(&self, py: Python<'_>) -> PyResult<()> {
         self.owner.tell(intern!(py, "_is_over"), None)?;
-        match self.owner.call_alone(intern!(py, "eof_received")) {
+        match self.owner.call(intern!(py, "eof_received"), []) {
             Ok(_) => Ok(()),
             Err(error) => self.owner.report(py, "eof_received", error),
         }

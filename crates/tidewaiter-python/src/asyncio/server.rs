@@ -12,9 +12,9 @@ use tidewaiter::{Address, Factory, Protocol, Transport};
 
 use super::exceptions::{leave_loop, leaves_loop, report};
 use super::face::AsyncioLoop;
-use super::handle::{context_run, current_context};
 use super::transport::SocketTransport;
 use super::transport::bridge::{Accept, Bridge};
+use crate::core::context;
 use crate::core::event_loop::Loop;
 use crate::core::failures::{os_error, refused};
 use crate::core::lock::Locked;
@@ -112,7 +112,7 @@ impl StreamListener {
         let py = listener.py();
         let state = listener.get().0.get(py);
         let context = state.context.bind(py).call_method0(intern!(py, "copy"))?;
-        let protocol = context_run(py)?.call1((&context, &state.factory))?;
+        let protocol = context::call(&context, state.factory.bind(py), None)?;
         let server = state.server.as_ref().map(|server| server.bind(py));
         let home = state.home.bind(py);
         let (transport, slot) =
@@ -148,7 +148,7 @@ impl AsyncioLoop {
         let socket = sockets::listener(descriptor)?;
         let event_loop = slf.get().open(py)?;
         event_loop.check_thread()?;
-        let context = current_context(py)?;
+        let context = context::copy_of_current(py)?;
         let state = State {
             home: slf.clone().unbind(),
             factory,

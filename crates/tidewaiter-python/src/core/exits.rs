@@ -17,12 +17,13 @@ pub(crate) use other::UnwindGuard;
     reason = "calls the C library's functions for cleanup handlers, whose rules the compiler cannot check"
 )]
 mod linux {
-    use std::ffi::{CStr, c_int, c_void};
+    use std::ffi::{c_int, c_void};
     use std::mem::transmute;
     use std::ptr::null_mut;
     use std::sync::OnceLock;
 
     use crate::core::endings::stay;
+    use crate::core::symbols::address;
 
     /// The C library's record of a cleanup handler: four words in glibc, three in musl.
     #[repr(C)]
@@ -60,11 +61,6 @@ mod linux {
                 pop: unsafe { transmute::<*mut c_void, Pop>(pop) },
             })
         })
-    }
-
-    fn address(name: &CStr) -> *mut c_void {
-        // SAFETY: the name is a C string, and `RTLD_DEFAULT` is a valid handle.
-        unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }
     }
 
     /// While this exists, the thread hangs instead of unwinding if Python ends it.

@@ -11,7 +11,7 @@ use pyo3::types::{PyCFunction, PyDict, PyList, PyTuple, PyType};
 
 use crate::asyncio::exceptions::report;
 use crate::asyncio::face::AsyncioLoop;
-use crate::asyncio::handle::{context_run, current_context};
+use crate::core::context;
 use crate::core::event_loop::Loop;
 use crate::core::lock::Locked;
 
@@ -149,12 +149,14 @@ fn call_back(event_loop: &Loop, object: &Bound<'_, PyAny>) -> PyResult<()> {
     let callback = callback.into_bound(py);
     let done = waiter.get().told_to(&callback)?;
     let argument = done.as_ref().unwrap_or(waiter.as_any());
+    let args = PyTuple::new(py, [argument])?;
     let made = event_loop.hooks.timed(
         || callback.clone(),
         "",
         |named, _| named,
-        || context_run(py)?.call1((&context, &callback, argument)),
+        || context::call(context.bind(py), &callback, Some(&args)),
     );
+    drop(args);
     match made {
         Ok(_) => {
             state.home.get().stream_spares(py).waiters.keep(waiter);
@@ -219,7 +221,7 @@ impl StreamWaiter {
         let py = slf.py();
         let context = match context {
             Some(context) => context,
-            None => current_context(py)?.unbind(),
+            None => context::copy_of_current(py)?.unbind(),
         };
         if !slf.get().is_pending(py) {
             return Self::call_soon(slf, (callback, context));

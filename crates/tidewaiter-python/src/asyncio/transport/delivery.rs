@@ -8,7 +8,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PySlice, PyType};
 use tidewaiter::Transport;
 
-use super::{SocketTransport, State, call_in};
+use super::{SocketTransport, State};
 use crate::asyncio::streams::{AsyncioStream, WeakStream};
 
 /// A protocol, and how it takes bytes.
@@ -108,10 +108,8 @@ impl State {
         if buffered {
             return self.fill_buffer(&protocol, data);
         }
-        let method = protocol.getattr(intern!(py, "data_received"));
         let bytes = PyBytes::new(py, data);
-        method
-            .and_then(|method| call_in(&self.context, &method, bytes.as_any()))
+        self.call(&protocol, intern!(py, "data_received"), [bytes.as_any()])
             .map_err(failed(DATA_RECEIVED))?;
         Ok(data.len())
     }
@@ -130,8 +128,8 @@ impl State {
         let taken =
             copy_into(&buffer, data).map_err(failed("Fatal read error on socket transport"))?;
         let updated = || {
-            let method = protocol.getattr(intern!(py, "buffer_updated"))?;
-            call_in(&self.context, &method, taken.into_pyobject(py)?.as_any())
+            let taken = taken.into_pyobject(py)?;
+            self.call(protocol, intern!(py, "buffer_updated"), [taken.as_any()])
         };
         updated().map_err(failed(
             "Fatal error: protocol.buffer_updated() call failed.",
@@ -145,8 +143,8 @@ impl State {
         wanted: usize,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = protocol.py();
-        let method = protocol.getattr(intern!(py, "get_buffer"))?;
-        let buffer = call_in(&self.context, &method, wanted.into_pyobject(py)?.as_any())?;
+        let wanted = wanted.into_pyobject(py)?;
+        let buffer = self.call(protocol, intern!(py, "get_buffer"), [wanted.as_any()])?;
         if buffer.len()? == 0 {
             let message = "get_buffer() returned an empty buffer";
             return Err(PyRuntimeError::new_err(message));

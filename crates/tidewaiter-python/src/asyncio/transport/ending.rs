@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use tidewaiter::port::RawDescriptor;
 use tidewaiter::{Producer, ProducerKind, Reason, Transport};
 
-use super::{SocketTransport, State, call_in};
+use super::{SocketTransport, State};
 use crate::asyncio::exceptions::{leaves_loop, report};
 use crate::asyncio::face::AsyncioLoop;
 use crate::core::failures::raised;
@@ -75,9 +75,7 @@ impl SocketTransport {
         let told = match &protocol {
             Some(protocol) => {
                 let exception = exception.unwrap_or_else(|| py.None().into_bound(py));
-                protocol
-                    .getattr(intern!(py, "connection_lost"))
-                    .and_then(|method| call_in(&state.context, &method, &exception))
+                state.call(protocol, intern!(py, "connection_lost"), [&exception])
             }
             None => Ok(py.None().into_bound(py)),
         };

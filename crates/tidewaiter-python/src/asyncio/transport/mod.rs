@@ -15,13 +15,13 @@ use std::rc::Rc;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyType;
+use pyo3::types::{PyString, PyType};
 use tidewaiter::Transport;
 use tidewaiter::port::RawDescriptor;
 
 use crate::asyncio::exceptions::leave_loop;
 use crate::asyncio::face::AsyncioLoop;
-use crate::asyncio::handle::context_run;
+use crate::core::context;
 use crate::core::event_loop::Loop;
 use crate::core::lock::Locked;
 use crate::core::slot::{Callee, Slot};
@@ -97,6 +97,16 @@ impl State {
             event_loop.check_thread()?;
         }
         Ok(self.link.borrow().clone())
+    }
+
+    /// Calls a method of the protocol in the transport's context.
+    fn call<'py, const N: usize>(
+        &self,
+        protocol: &Bound<'py, PyAny>,
+        method: &Bound<'py, PyString>,
+        args: [&Bound<'py, PyAny>; N],
+    ) -> PyResult<Bound<'py, PyAny>> {
+        context::call_method(self.context.bind(protocol.py()), protocol, method, args)
     }
 
     fn event_loop(&self) -> Option<Rc<Loop>> {
@@ -243,13 +253,4 @@ impl SocketTransport {
         });
         drop(cleared);
     }
-}
-
-/// Calls `callable(argument)` in `context`.
-fn call_in<'py>(
-    context: &Py<PyAny>,
-    callable: &Bound<'py, PyAny>,
-    argument: &Bound<'py, PyAny>,
-) -> PyResult<Bound<'py, PyAny>> {
-    context_run(callable.py())?.call1((context, callable, argument))
 }

@@ -13,9 +13,9 @@ use std::cell::{Cell, OnceCell, RefCell};
 use super::bridge::Bridge;
 use super::delivery::Receiver;
 use super::flow::WriteFlow;
-use super::{SocketTransport, State, call_in};
+use super::{SocketTransport, State};
 use crate::asyncio::face::AsyncioLoop;
-use crate::asyncio::handle::{context_run, current_context};
+use crate::core::context;
 use crate::core::event_loop::Loop;
 use crate::core::failures::refused;
 use crate::core::lock::Locked;
@@ -83,9 +83,13 @@ impl SocketTransport {
         let py = transport.py();
         let state = transport.get().state(py);
         if let Some(protocol) = transport.get().protocol_of(py) {
-            let called = SocketTransport::deliver_to_stream(transport, &protocol)
-                .and_then(|()| protocol.getattr(intern!(py, "connection_made")))
-                .and_then(|method| call_in(&state.context, &method, transport.as_any()));
+            let called = SocketTransport::deliver_to_stream(transport, &protocol).and_then(|()| {
+                state.call(
+                    &protocol,
+                    intern!(py, "connection_made"),
+                    [transport.as_any()],
+                )
+            });
             if let Err(error) = called {
                 let message = "Exception in callback connection_made()";
                 state.report(transport, message, error, Some(&protocol))?;
@@ -111,10 +115,7 @@ impl SocketTransport {
         method: &Bound<'py, PyString>,
     ) -> PyResult<Bound<'py, PyAny>> {
         match self.protocol_of(py) {
-            Some(protocol) => {
-                let context = &self.state(py).context;
-                context_run(py)?.call1((context, protocol.getattr(method)?))
-            }
+            Some(protocol) => self.state(py).call(&protocol, method, []),
             None => Ok(py.None().into_bound(py)),
         }
     }
@@ -184,7 +185,7 @@ impl AsyncioLoop {
         let event_loop = slf.get().open(py)?;
         event_loop.check_thread()?;
         let peer = sockets::address(address)?;
-        let context = current_context(py)?;
+        let context = context::copy_of_current(py)?;
         let (transport, slot) =
             SocketTransport::make(&event_loop, slf, &context, protocol, server)?;
         let state = transport.get().state(py);
