@@ -1,6 +1,5 @@
 //! The state that few connections need: values of `get_extra_info`, sockets of Python's, and the end that is still to be told.
 
-use pyo3::exceptions::PyAttributeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -15,7 +14,7 @@ pub(super) struct Extra {
     /// The values of `get_extra_info` so far.
     values: Option<Py<PyDict>>,
     /// Attributes that the program set.
-    attributes: Option<Py<PyDict>>,
+    pub(super) attributes: Option<Py<PyDict>>,
     /// The socket as Python sees it. Its number is the connection's.
     pub(super) view: Option<Py<PyAny>>,
     /// The exception of which the protocol will be told.
@@ -61,13 +60,6 @@ impl State {
         let extra = self.extra.borrow();
         let lost_with = extra.as_ref()?.lost_with.as_ref()?;
         Some(lost_with.bind(py).clone())
-    }
-
-    /// The attributes that the program set.
-    fn attributes<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyDict>> {
-        let extra = self.extra.borrow();
-        let attributes = extra.as_ref()?.attributes.as_ref()?;
-        Some(attributes.bind(py).clone())
     }
 
     /// The values of `get_extra_info` so far.
@@ -132,52 +124,6 @@ impl State {
 
 #[pymethods]
 impl SocketTransport {
-    /// Finds an attribute that the program set.
-    fn __getattr__<'py>(
-        &self,
-        py: Python<'py>,
-        name: &Bound<'py, PyString>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let attributes = self.state(py).attributes(py);
-        let found = attributes.map(|attributes| attributes.get_item(name));
-        found.transpose()?.flatten().ok_or_else(|| {
-            PyAttributeError::new_err(format!(
-                "'SocketTransport' object has no attribute '{name}'"
-            ))
-        })
-    }
-
-    /// Sets an attribute that the class does not have.
-    fn __setattr__(
-        slf: &Bound<'_, Self>,
-        name: &Bound<'_, PyString>,
-        value: Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        let py = slf.py();
-        if slf.get_type().hasattr(name)? {
-            let message = format!("'SocketTransport' object attribute '{name}' is read-only");
-            return Err(PyAttributeError::new_err(message));
-        }
-        let state = slf.get().state(py);
-        let attributes = match state.attributes(py) {
-            Some(attributes) => attributes,
-            None => {
-                let attributes = PyDict::new(py);
-                let kept = attributes.clone().unbind();
-                state.with_extra(|extra| extra.attributes = Some(kept));
-                attributes
-            }
-        };
-        attributes.set_item(name, value)
-    }
-
-    fn __delattr__(&self, py: Python<'_>, name: &Bound<'_, PyString>) -> PyResult<()> {
-        match self.state(py).attributes(py) {
-            Some(attributes) if attributes.contains(name)? => attributes.del_item(name),
-            _ => Err(PyAttributeError::new_err(name.clone().unbind())),
-        }
-    }
-
     #[pyo3(signature = (name, default=None))]
     fn get_extra_info<'py>(
         slf: &Bound<'py, Self>,

@@ -1,5 +1,6 @@
 //! The Python class `SocketTransport`: a TCP or UNIX connection as asyncio's protocols see it.
 
+mod attributes;
 pub(super) mod bridge;
 mod delivery;
 mod ending;
