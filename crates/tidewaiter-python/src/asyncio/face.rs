@@ -36,8 +36,8 @@ struct State {
     stream_spares: Spares,
 }
 
-/// The maximum number of handles kept for reuse.
-const SPARE_MAX: usize = 256;
+/// The maximum number of handles kept for reuse: as many as another thread queues while it holds the interpreter lock.
+const SPARE_MAX: usize = 4096;
 
 /// Calls soon and later, and the turns of the loop. To be subclassed, before asyncio's own `BaseEventLoop`.
 #[pyclass(frozen, subclass, module = "tidewaiter._tidewaiter")]
