@@ -2,17 +2,17 @@
 
 use std::cell::RefCell;
 
-use pyo3::call::PyCallArgs;
 use pyo3::exceptions::{PyProcessLookupError, PyRuntimeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyString};
 use tidewaiter::process::{ExitStatus, Signal, SignalTarget};
 use tidewaiter::{ChildFd, Process, ProcessProtocol, Transport};
 
 use crate::core::children;
 use crate::core::class::Core;
+use crate::core::context;
 use crate::core::event_loop::Loop;
 use crate::core::failures::raised;
 use crate::core::lock::Locked;
@@ -31,8 +31,8 @@ struct Objects {
     /// The transport, which the loop calls.
     owner: Py<PyAny>,
     protocol: Py<PyAny>,
-    /// The method `run` of the context in which the loop calls them.
-    run: Py<PyAny>,
+    /// The context in which the loop calls them.
+    context: Py<PyAny>,
 }
 
 struct State {
@@ -92,10 +92,17 @@ impl AsyncioChild {
         started.as_ref().map(|started| started.slot.clone())
     }
 
-    /// Calls a callable, with its arguments after it, in the child's context.
-    fn run<'py>(&self, py: Python<'py>, call: impl PyCallArgs<'py>) -> PyResult<Bound<'py, PyAny>> {
-        match self.object(py, |objects| &objects.run) {
-            Some(run) => run.call1(call),
+    /// Calls a method of one of the objects in the child's context.
+    fn call<'py, const N: usize>(
+        &self,
+        which: impl FnOnce(&Objects) -> &Py<PyAny>,
+        method: &Bound<'py, PyString>,
+        args: [&Bound<'py, PyAny>; N],
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = method.py();
+        let context = self.object(py, |objects| &objects.context);
+        match context.zip(self.object(py, which)) {
+            Some((context, object)) => context::call_method(&context, &object, method, args),
             None => Ok(py.None().into_bound(py)),
         }
     }
@@ -103,18 +110,14 @@ impl AsyncioChild {
     /// Calls a method of the owner in the child's context.
     pub(super) fn tell<'py>(
         &self,
-        py: Python<'py>,
-        method: &str,
+        method: &Bound<'py, PyString>,
         argument: Option<i64>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let Some(owner) = self.object(py, |objects| &objects.owner) else {
-            return Ok(py.None().into_bound(py));
+        let Some(argument) = argument else {
+            return self.call(|objects| &objects.owner, method, []);
         };
-        let method = owner.getattr(method)?;
-        match argument {
-            Some(argument) => self.run(py, (method, argument)),
-            None => self.run(py, (method,)),
-        }
+        let argument = argument.into_pyobject(method.py())?;
+        self.call(|objects| &objects.owner, method, [argument.as_any()])
     }
 }
 
@@ -125,36 +128,33 @@ impl ProcessProtocol for ChildBridge {
     fn child_data_received(&mut self, _: &Process, child_fd: ChildFd, data: &[u8]) {
         self.0.call("pipe_data_received", |child| {
             let py = child.py();
-            let Some(protocol) = child.get().object(py, |objects| &objects.protocol) else {
-                return Ok(py.None().into_bound(py));
-            };
-            let received = protocol.getattr(intern!(py, "pipe_data_received"))?;
+            let received = intern!(py, "pipe_data_received");
+            let (child_fd, data) = (child_fd.into_pyobject(py)?, PyBytes::new(py, data));
+            let args = [child_fd.as_any(), data.as_any()];
             child
                 .get()
-                .run(py, (received, child_fd, PyBytes::new(py, data)))
+                .call(|objects| &objects.protocol, received, args)
         });
     }
 
     fn child_connection_lost(&mut self, _: &Process, child_fd: ChildFd) {
         self.0.call("_pipe_lost", |child| {
-            child
-                .get()
-                .tell(child.py(), "_pipe_lost", Some(child_fd.into()))
+            let lost = intern!(child.py(), "_pipe_lost");
+            child.get().tell(lost, Some(child_fd.into()))
         });
     }
 
     fn process_exited(&mut self, _: &Process, status: ExitStatus) {
         self.0.call("_exited", |child| {
-            child
-                .get()
-                .tell(child.py(), "_exited", Some(return_code(status)))
+            let exited = intern!(child.py(), "_exited");
+            child.get().tell(exited, Some(return_code(status)))
         });
     }
 
     fn process_ended(&mut self, _: &Process, _: ExitStatus) {
         self.0.call_last("_ended", |child| {
             let py = child.py();
-            let told = child.get().tell(py, "_ended", None);
+            let told = child.get().tell(intern!(py, "_ended"), None);
             if told.is_ok() {
                 child.get().let_go(py);
             }
@@ -165,17 +165,18 @@ impl ProcessProtocol for ChildBridge {
 
 #[pymethods]
 impl AsyncioChild {
-    /// Makes the child of the transport `owner`. `run` is the method of that name of a context.
+    /// Makes the child of the transport `owner`. The loop calls both objects in a copy of the current context.
     #[new]
-    fn new(owner: Py<PyAny>, protocol: Py<PyAny>, run: Py<PyAny>) -> AsyncioChild {
-        AsyncioChild(Locked::new(State {
+    fn new(py: Python<'_>, owner: Py<PyAny>, protocol: Py<PyAny>) -> PyResult<AsyncioChild> {
+        let context = context::copy_of_current(py)?.unbind();
+        Ok(AsyncioChild(Locked::new(State {
             started: RefCell::new(None),
             objects: RefCell::new(Some(Objects {
                 owner,
                 protocol,
-                run,
+                context,
             })),
-        }))
+        })))
     }
 
     /// Starts the program and returns its process ID, and the numbers of its pipes in the child.
@@ -255,7 +256,7 @@ impl AsyncioChild {
         };
         visit.call(&objects.owner)?;
         visit.call(&objects.protocol)?;
-        visit.call(&objects.run)
+        visit.call(&objects.context)
     }
 
     fn __clear__(&self) {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use pyo3::exceptions::PyValueError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
@@ -73,7 +74,9 @@ impl Producer for Drained {
             if let Some(transport) = child.get().transport(py, child_fd) {
                 transport.unregister_producer();
             }
-            child.get().tell(py, "_pipe_drained", Some(child_fd.into()))
+            child
+                .get()
+                .tell(intern!(py, "_pipe_drained"), Some(child_fd.into()))
         });
     }
 }

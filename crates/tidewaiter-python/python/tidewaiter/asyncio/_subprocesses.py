@@ -8,7 +8,6 @@ import sys
 from asyncio import base_events, base_subprocess
 from asyncio.log import logger
 from collections.abc import Callable
-from contextvars import copy_context
 from typing import Any
 
 from tidewaiter._programs import end_of
@@ -29,7 +28,7 @@ class ChildTransport(asyncio.SubprocessTransport):
         super().__init__(extra)
         self._loop = loop
         self._protocol = protocol
-        self._child = AsyncioChild(self, protocol, copy_context().run)
+        self._child = AsyncioChild(self, protocol)
         self._proc: ChildProcess | None = None
         self._pid: int | None = None
         self._returncode: int | None = None
