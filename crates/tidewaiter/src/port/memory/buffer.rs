@@ -1,6 +1,6 @@
 //! Received bytes, in memory lent by a port.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::num::NonZero;
@@ -14,11 +14,9 @@ pub(crate) trait Lender {
     fn take_back(&self, id: u32, memory: NonNull<u8>);
 
     /// Adds an owner to the memory lent as `id`, if the lender can spare it for longer; returns
-    /// whether it did. The memory stays lent until each owner has given it back; the `memory` that
-    /// a later owner gives back may be any address within it.
-    fn lend_again(&self, _id: u32) -> bool {
-        false
-    }
+    /// whether it did. The memory stays lent until each owner has given it back; `memory`, and what
+    /// a later owner gives back, may be any address within it.
+    fn lend_again(&self, id: u32, memory: NonNull<u8>) -> bool;
 }
 
 /// Received bytes. Dropping the buffer gives its memory back to the port.
@@ -61,7 +59,7 @@ impl Buffer {
         let (all, range) = (self.as_ptr_range(), part.as_ptr_range());
         let within = all.start <= range.start && range.end <= all.end;
         let address = NonZero::new(range.start.addr()).filter(|_| within)?;
-        if !self.lender.lend_again(self.id) {
+        if !self.lender.lend_again(self.id, self.memory) {
             return None;
         }
         let memory = self.memory.with_addr(address);
@@ -107,6 +105,16 @@ pub(crate) struct Pool {
     capacity: usize,
     spare_max: usize,
     spare: RefCell<Vec<Box<[u8]>>>,
+    shared: RefCell<Vec<Shared>>,
+    /// Whether any is shared. Most often none is, and its return then costs nothing more.
+    sharing: Cell<bool>,
+}
+
+/// Memory with several owners.
+struct Shared {
+    /// The pointer that it was first lent with.
+    memory: NonNull<u8>,
+    owners: usize,
 }
 
 impl fmt::Debug for Pool {
@@ -124,6 +132,8 @@ impl Pool {
             capacity,
             spare_max,
             spare: RefCell::new(Vec::new()),
+            shared: RefCell::new(Vec::new()),
+            sharing: Cell::new(false),
         })
     }
 
@@ -147,6 +157,28 @@ impl Pool {
         }
     }
 
+    /// The place of shared memory, by an address within it.
+    fn place(&self, shared: &[Shared], memory: NonNull<u8>) -> Option<usize> {
+        let offset = |one: &Shared| memory.addr().get().wrapping_sub(one.memory.addr().get());
+        shared.iter().position(|one| offset(one) < self.capacity)
+    }
+
+    /// Takes an owner off the memory. Returns the pointer that it was lent with if that was the last one.
+    #[cold]
+    fn release(&self, memory: NonNull<u8>) -> Option<NonNull<u8>> {
+        let mut shared = self.shared.borrow_mut();
+        let Some(place) = self.place(&shared, memory) else {
+            return Some(memory);
+        };
+        shared[place].owners -= 1;
+        if shared[place].owners > 0 {
+            return None;
+        }
+        let first = shared.swap_remove(place).memory;
+        self.sharing.set(!shared.is_empty());
+        Some(first)
+    }
+
     fn keep(&self, memory: Box<[u8]>) {
         let mut spare = self.spare.borrow_mut();
         if spare.len() < self.spare_max {
@@ -158,10 +190,32 @@ impl Pool {
 impl Lender for Pool {
     #[expect(unsafe_code, reason = "takes back what `Pool::lease` leaked")]
     fn take_back(&self, _id: u32, memory: NonNull<u8>) {
+        let memory = match self.sharing.get() {
+            true => match self.release(memory) {
+                Some(memory) => memory,
+                None => return,
+            },
+            false => memory,
+        };
         let memory = NonNull::slice_from_raw_parts(memory, self.capacity);
         // SAFETY: `Pool::lease` leaked a box of exactly `capacity` bytes at this address, and the
-        // lease or buffer that held it is being dropped.
+        // lease or the last buffer that held it is being dropped.
         self.keep(unsafe { Box::from_raw(memory.as_ptr()) });
+    }
+
+    /// Spares as many as are kept for reuse, so that sharing does not lead to new allocations.
+    fn lend_again(&self, _id: u32, memory: NonNull<u8>) -> bool {
+        let mut shared = self.shared.borrow_mut();
+        if let Some(place) = self.place(&shared, memory) {
+            shared[place].owners += 1;
+            return true;
+        }
+        let spares = shared.len() < self.spare_max;
+        if spares {
+            shared.push(Shared { memory, owners: 2 });
+            self.sharing.set(true);
+        }
+        spares
     }
 }
 
@@ -262,6 +316,33 @@ mod tests {
         assert_eq!(*buffer, [7; 5]);
         drop((buffer, moved));
         assert_eq!(pool.spare.borrow().len(), 2);
+    }
+
+    /// Goal: shared memory goes back once, and only when its last owner is dropped, in any order.
+    /// Miri checks every access.
+    #[test]
+    fn shared_memory_goes_back_with_its_last_owner() {
+        let pool = Pool::new(8, 1);
+        for order in [[0, 0, 0], [2, 1, 0], [1, 0, 0], [1, 1, 0]] {
+            let mut lease = pool.lease();
+            lease.as_mut_slice().copy_from_slice(b"abcdefgh");
+            let all = lease.filled(8);
+            let address = all.as_ptr();
+            let part = all.share(&all[2..]).expect("the pool spares one");
+            let again = part.share(&part[..3]).expect("the same one");
+            let other = pool.lease().filled(8);
+            assert!(other.share(&other).is_none(), "the pool spares no other");
+            drop(other);
+            pool.spare.borrow_mut().clear();
+            assert_eq!((&*part, &*again), (&b"cdefgh"[..], &b"cde"[..]));
+            let mut owners = vec![all, part, again];
+            for at in order {
+                assert!(pool.spare.borrow().is_empty(), "there is an owner left");
+                drop(owners.remove(at));
+            }
+            assert_eq!(pool.lease().as_ptr().as_ptr().cast_const(), address);
+            assert!(pool.shared.borrow().is_empty());
+        }
     }
 
     #[test]

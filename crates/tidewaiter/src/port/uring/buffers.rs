@@ -238,7 +238,7 @@ impl Lender for BufferRing {
         self.give(id);
     }
 
-    fn lend_again(&self, id: u32) -> bool {
+    fn lend_again(&self, id: u32, _memory: NonNull<u8>) -> bool {
         let owners = &self.owners[id as usize];
         match owners.get() {
             0 if self.shared.get() < self.count / SHARED_PART => {
