@@ -54,6 +54,7 @@ impl Reactor {
             // Run the callbacks that this one queued before the next completion, so that a pause takes effect
             // in time.
             self.run_soon();
+            self.poll_woken();
         }
         core.completions.replace(completions);
         self.take_signals();

@@ -173,11 +173,25 @@ impl Reactor {
         }
     }
 
-    #[inline(never)]
-    fn poll_ready(&self) {
+    /// Polls the tasks that a completion has woken, while its bytes are in the processor's caches. Those that they wake
+    /// wait for [`run_tasks`](Reactor::run_tasks), so that the turn goes on.
+    #[inline]
+    pub(super) fn poll_woken(&self) {
         let ready = &self.core.queued.tasks.ready;
-        let count = ready.begin_round();
-        for _ in 0..count.max(POLLS_MAX) {
+        if ready.any() {
+            self.poll_next(ready.woken());
+        }
+    }
+
+    fn poll_ready(&self) {
+        let count = self.core.queued.tasks.ready.begin_round();
+        self.poll_next(count.max(POLLS_MAX));
+    }
+
+    #[inline(never)]
+    fn poll_next(&self, polls: usize) {
+        let ready = &self.core.queued.tasks.ready;
+        for _ in 0..polls {
             let Some(key) = ready.next() else { break };
             self.poll_task(key);
         }

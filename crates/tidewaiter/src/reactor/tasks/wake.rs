@@ -35,6 +35,11 @@ impl Ready {
         self.any.set(true);
     }
 
+    /// How many tasks are ready in this turn.
+    pub(super) fn woken(&self) -> usize {
+        self.now.borrow().len()
+    }
+
     /// Returns how many tasks are ready at the beginning of a round.
     pub(super) fn begin_round(&self) -> usize {
         let mut now = self.now.borrow_mut();
