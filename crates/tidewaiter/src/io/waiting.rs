@@ -5,30 +5,42 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-/// The waker of the one future that waits for an event.
+/// The waker of the one future that waits for an event. It is kept after the event, because the same task waits again as a
+/// rule.
 #[derive(Default)]
-pub(super) struct Waiting(RefCell<Option<Waker>>);
+pub(super) struct Waiting {
+    waits: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
 
 impl Waiting {
     /// Wakes what waits. Nothing is borrowed meanwhile: a waker may be any code.
     pub(super) fn wake(&self) {
-        let waker = self.0.take();
-        if let Some(waker) = waker {
-            waker.wake();
+        if !self.waits.replace(false) {
+            return;
+        }
+        let waker = self.waker.take();
+        if let Some(waker) = &waker {
+            waker.wake_by_ref();
+        }
+        if !self.waits.get() {
+            let replaced = self.waker.replace(waker);
+            drop(replaced);
         }
     }
 
     pub(super) fn wait<T>(&self, context: &Context<'_>) -> Poll<T> {
         let waker = context.waker();
         let same = self
-            .0
+            .waker
             .borrow()
             .as_ref()
             .is_some_and(|old| old.will_wake(waker));
         if !same {
-            let replaced = self.0.replace(Some(waker.clone()));
+            let replaced = self.waker.replace(Some(waker.clone()));
             drop(replaced);
         }
+        self.waits.set(true);
         Poll::Pending
     }
 }
