@@ -200,6 +200,18 @@ impl WriteHalf {
         Ok(())
     }
 
+    /// Writes bytes that were received, without a copy as a rule: to send them back, or on. If the future is dropped before
+    /// it is ready, the chunk is dropped, too: where that may happen, [`write_all`](WriteHalf::write_all) them.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_all`](WriteHalf::write_all).
+    pub async fn write_chunk(&mut self, chunk: Chunk) -> io::Result<()> {
+        self.writable().await?;
+        chunk.write_to(&self.transport);
+        Ok(())
+    }
+
     /// Writes all of `bytes` piece by piece, and waits before each piece while much is queued: so that many bytes take
     /// little memory. Each piece is taken from `bytes` as it is written. If the future is dropped, or fails, `bytes` has
     /// what was not written, and writing goes on from there.

@@ -7,6 +7,7 @@ use std::ops::Deref;
 use bytes::Bytes;
 
 use crate::port::Buffer;
+use crate::transport::Transport;
 
 /// Pieces from this size on are kept in the memory in which they arrived, if the port can spare it.
 const KEPT_MIN: usize = 4096;
@@ -130,13 +131,26 @@ impl Current {
 ///     if chunk.is_empty() {
 ///         return to.shutdown().await;
 ///     }
-///     to.write_all(&chunk).await?;
+///     to.write_chunk(chunk).await?;
 /// }
 /// # }
 /// ```
 pub struct Chunk {
     piece: Piece,
     start: usize,
+}
+
+impl Chunk {
+    /// Writes the bytes, and copies only a few or those of which a part was read before.
+    pub(super) fn write_to(self, transport: &Transport) {
+        match self.piece {
+            Piece::Kept(buffer) if self.start == 0 => transport.write_received(buffer),
+            Piece::Copied(bytes) if bytes.len() >= KEPT_MIN => {
+                transport.write_bytes(Bytes::from(bytes).slice(self.start..));
+            }
+            piece => transport.write(&piece.bytes()[self.start..]),
+        }
+    }
 }
 
 impl Deref for Chunk {

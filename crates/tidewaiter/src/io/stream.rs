@@ -149,6 +149,15 @@ impl Stream {
         self.writer.write_bytes(bytes).await
     }
 
+    /// As [`WriteHalf::write_chunk`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn write_chunk(&mut self, chunk: Chunk) -> io::Result<()> {
+        self.writer.write_chunk(chunk).await
+    }
+
     /// As [`WriteHalf::write_all_buf`].
     ///
     /// # Errors

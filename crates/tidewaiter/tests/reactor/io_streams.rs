@@ -146,6 +146,45 @@ fn chunks_are_taken_without_copying_and_a_buffer_is_written_piece_by_piece() {
 }
 
 #[test]
+fn chunks_that_are_sent_back_arrive_as_they_were() {
+    const TOTAL: usize = 3 << 20;
+    let reactor = reactor();
+    check(&reactor, async {
+        let (client, mut server) = pair(&reactor).await;
+        let echoing = reactor.spawn(async move {
+            let mut begin = [0; 2];
+            server.read_exact(&mut begin).await.unwrap();
+            server.write_all(&begin).await.unwrap();
+            loop {
+                let chunk = server.read_chunk().await.unwrap();
+                if chunk.is_empty() {
+                    return server.shutdown().await.unwrap();
+                }
+                server.write_chunk(chunk).await.unwrap();
+            }
+        });
+        let all = pattern(TOTAL);
+        let (mut reader, mut writer) = client.split();
+        let writing = reactor.spawn({
+            let mut bytes = Bytes::from(all.clone());
+            async move {
+                writer
+                    .write_all_buf(&mut bytes.split_to(100))
+                    .await
+                    .unwrap();
+                yield_now().await;
+                writer.write_all_buf(&mut bytes).await.unwrap();
+            }
+        });
+        let mut echoed = Vec::new();
+        reader.read_to_end(&mut echoed).await.unwrap();
+        assert!(echoed == all);
+        writing.await.unwrap();
+        echoing.await.unwrap();
+    });
+}
+
+#[test]
 fn a_reset_is_an_error_after_what_arrived_before() {
     let reactor = reactor();
     check(&reactor, async {

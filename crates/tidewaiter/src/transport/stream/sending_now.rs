@@ -50,6 +50,26 @@ impl Stream {
             SHARE_MIN.. => self.reactor.share_received(rest),
             _ => None,
         };
+        self.queue(rest, shared);
+    }
+
+    /// Writes received bytes, and copies them only if the OS has taken a part that cannot be cut off.
+    pub(super) fn write_received(self: &Rc<Self>, data: Buffer) {
+        let mut sent = 0;
+        if data.len() >= SEND_NOW_MIN && self.may_send_now() {
+            sent = self.send_now(&data);
+        }
+        let rest = &data[sent..];
+        if sent == 0 {
+            self.write(|queue| queue.push_received(data));
+        } else if !rest.is_empty() {
+            self.queue(rest, data.share(rest));
+        }
+    }
+
+    /// Queues `shared`, or a copy of `rest`.
+    #[inline]
+    fn queue(self: &Rc<Self>, rest: &[u8], shared: Option<Buffer>) {
         self.write(|queue| match shared {
             Some(buffer) => queue.push_received(buffer),
             None if self.link.keeps == Kept::Pieces => queue.push(Bytes::copy_from_slice(rest)),

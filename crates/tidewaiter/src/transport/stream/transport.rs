@@ -15,7 +15,7 @@ use super::producer::{IntoProducer, ProducerKind};
 use super::state::{Ending, Event, Stage};
 use crate::error::{Reason, SendFileError};
 use crate::os::Address;
-use crate::port::{Failure, RawDescriptor, SocketOption, Token};
+use crate::port::{Buffer, Failure, RawDescriptor, SocketOption, Token};
 use crate::process::TerminalSize;
 use crate::reactor::Reactor;
 use crate::transport::File;
@@ -87,6 +87,11 @@ impl Transport {
         if !data.is_empty() {
             self.stream.write(|queue| queue.push(data));
         }
+    }
+
+    /// As [`write_bytes`](Transport::write_bytes), for bytes in the port's memory.
+    pub(crate) fn write_received(&self, data: Buffer) {
+        self.stream.write_received(data);
     }
 
     /// As [`write_bytes`](Transport::write_bytes), but offers everything to the OS at once, where the port can do that,
