@@ -73,6 +73,8 @@ pub(crate) fn serve_and_exit() -> ! {
 
 /// Answers requests without bodies until the client closes the connection.
 fn answer(mut stream: TcpStream) -> io::Result<()> {
+    // Written at once, because the load program expects it in one piece.
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {BODY_BYTES}\r\n\r\n");
     let piece = vec![b'x'; PIECE_BYTES];
     let mut request = Vec::new();
     let mut buffer = [0; 4096];
@@ -86,10 +88,7 @@ fn answer(mut stream: TcpStream) -> io::Result<()> {
             continue;
         }
         request.clear();
-        write!(
-            stream,
-            "HTTP/1.1 200 OK\r\nContent-Length: {BODY_BYTES}\r\n\r\n"
-        )?;
+        stream.write_all(head.as_bytes())?;
         for _ in 0..BODY_BYTES / PIECE_BYTES {
             stream.write_all(&piece)?;
         }

@@ -42,12 +42,10 @@ async fn pass_on(reactor: Reactor, mut client: Stream, to: SocketAddr) -> io::Re
 
 async fn copy(mut from: ReadHalf, mut to: WriteHalf) -> io::Result<()> {
     loop {
-        let bytes = from.fill_buf().await?;
-        let count = bytes.len();
-        if count == 0 {
+        let chunk = from.read_chunk().await?;
+        if chunk.is_empty() {
             return to.shutdown().await;
         }
-        to.write_all(bytes).await?;
-        from.consume(count);
+        to.write_chunk(chunk).await?;
     }
 }

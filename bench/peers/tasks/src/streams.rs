@@ -5,20 +5,18 @@ use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use bench_common::net::BUFFER_BYTES;
 use bench_common::tell;
 use tidewaiter::Reactor;
 use tidewaiter::io::{Listener, Stream};
 
 /// Sends back everything that it receives.
 pub(crate) async fn echo(mut stream: Stream) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER_BYTES];
     loop {
-        let count = stream.read(&mut buffer).await?;
-        if count == 0 {
+        let chunk = stream.read_chunk().await?;
+        if chunk.is_empty() {
             return Ok(());
         }
-        stream.write_all(&buffer[..count]).await?;
+        stream.write_chunk(chunk).await?;
     }
 }
 
