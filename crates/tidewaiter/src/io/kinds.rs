@@ -112,6 +112,19 @@ pub type NamedPipeStream = Stream;
 
 /// A [`Listener`] on a [named pipe](crate::guide::named_pipes) of Windows: see [`NamedPipeStream`]. It keeps instances of
 /// the pipe ready for the clients that come next, so that none is refused.
+///
+/// ```
+/// use tidewaiter::PipeName;
+/// use tidewaiter::io::NamedPipeListener;
+///
+/// let reactor = tidewaiter::Reactor::new()?;
+/// # if cfg!(windows) {
+/// let name = PipeName::local(format!("serves-{}", std::process::id()))?;
+/// let listener = NamedPipeListener::bind(&reactor, name.clone())?;
+/// assert_eq!(listener.local_addr(), name.into());
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[doc(alias = "NamedPipeServer")]
 pub type NamedPipeListener = Listener;
 

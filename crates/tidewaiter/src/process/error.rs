@@ -130,3 +130,10 @@ impl std::error::Error for SpawnError {
         Some(&self.source)
     }
 }
+
+impl From<SpawnError> for io::Error {
+    /// Keeps the kind of the OS's reason, and the error as the inner one.
+    fn from(error: SpawnError) -> io::Error {
+        io::Error::new(error.source.kind(), error)
+    }
+}

@@ -157,6 +157,14 @@ fn a_stop_ends_what_waits_for_a_child() {
         assert_eq!(deaf.wait().await.unwrap(), KILLED);
         let run = run.await.unwrap().unwrap_err();
         assert!(matches!(run.failure, CommandFailure::Stopped));
+        let kind = std::io::Error::from(run).kind();
+        assert_eq!(kind, ErrorKind::ConnectionAborted);
+        let late = Child::spawn(&handle, &child(Role::Deaf)).unwrap_err();
+        assert!(
+            std::io::Error::from(late)
+                .to_string()
+                .starts_with("cannot start")
+        );
     });
     super::support::run(&reactor);
     assert!(waits.is_finished());

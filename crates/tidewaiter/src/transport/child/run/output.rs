@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use crate::process::{ExitStatus, SpawnError, Usage};
@@ -77,5 +78,19 @@ impl Error for CommandError {
             CommandFailure::Start(error) => error.source(),
             _ => None,
         }
+    }
+}
+
+impl From<CommandError> for io::Error {
+    /// Has the kind of the failure, and the error as the inner one.
+    fn from(error: CommandError) -> io::Error {
+        let kind = match &error.failure {
+            CommandFailure::Start(error) => error.source.kind(),
+            CommandFailure::TimedOut(_) => io::ErrorKind::TimedOut,
+            CommandFailure::TooMuchOutput(_) => io::ErrorKind::InvalidData,
+            CommandFailure::Cancelled => io::ErrorKind::Interrupted,
+            CommandFailure::Stopped => io::ErrorKind::ConnectionAborted,
+        };
+        io::Error::new(kind, error)
     }
 }
