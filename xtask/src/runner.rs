@@ -207,7 +207,7 @@ const FAILURES: &[&str] = &["FAIL: ", "ERROR: ", "FAILED "];
 /// How many failed tests the summary names.
 const NAMED: usize = 10;
 
-/// What a command's output says of its tests.
+/// The tests that a command ran, by its output.
 #[derive(Debug, Default)]
 struct Told {
     tally: Tally,

@@ -417,7 +417,10 @@ fn a_task_that_another_thread_starts_tells_that_thread_its_result() {
         let made = remote.spawn(|_| -> std::future::Ready<()> { panic!("a deliberate panic too") });
         let made = block_on_thread(made);
         // Neither dropping the handle nor the end of this thread ends the task.
-        drop(remote.spawn(|reactor| std::future::ready(reactor.stop())));
+        drop(remote.spawn(|reactor| {
+            reactor.stop();
+            std::future::ready(())
+        }));
         let endless = block_on_thread(remote.spawn(|_| pending::<()>()));
         let late = block_on_thread(remote.spawn(|_| pending::<()>()));
         (ran_on, panicked, made, endless, late)
