@@ -548,7 +548,8 @@ fn a_child_that_takes_no_more_input_does_not_end_the_connection_that_fills_it() 
                 .made(move |process| {
                     let stdin = process.pipe(0).expect("it is open");
                     stdin.register_producer(filling.clone(), ProducerKind::Push);
-                    filling.pause_producing();
+                    stdin.write_bytes(vec![0; 16 << 20]);
+                    assert!(stdin.is_congested(), "the child reads nothing");
                     stdin.abort_connection();
                 })
                 .lost(move |process, child_fd| {

@@ -213,9 +213,8 @@ fn a_read_timeout_begins_anew_after_a_pause() {
 /// Goal: the default ends a connection that waits for a peer which does not read, and says why.
 #[test]
 fn an_idle_timeout_ends_a_close_that_waits_for_a_deaf_peer() {
-    let (reactor, log, done) = (reactor(), Log::default(), Countdown::new(2));
+    let (reactor, log, done) = (reactor(), Log::default(), Countdown::new(1));
     let server_ended = log.clone();
-    let ended = done.clone();
     let server = Script::new()
         .made(|transport| {
             transport.set_idle_timeout(Duration::from_millis(30));
@@ -226,11 +225,10 @@ fn an_idle_timeout_ends_a_close_that_waits_for_a_deaf_peer() {
             assert!(matches!(reason, Reason::TimedOut(_)), "{reason}");
             assert!(transport.unsent() > 0);
             server_ended.add(reason.to_string());
-            ended.hit(transport.reactor());
+            done.hit(transport.reactor());
         });
-    let client = Script::new()
-        .made(Transport::pause_producing)
-        .lost(move |transport, _| done.hit(transport.reactor()));
+    // On Windows, a connection that is paused does not notice its end.
+    let client = Script::new().made(Transport::pause_producing);
     let _listener = pair(&reactor, client, server);
     run_clean(&reactor);
     let message = "timed out: nothing was received or sent for 30ms";
