@@ -190,35 +190,36 @@ impl DatagramSocket {
 
     /// Delivers datagrams, or holds them if the program has paused the socket.
     fn deliver(self: &Rc<Self>, held: Held) {
-        let Held {
-            datagrams,
-            mut delivered,
-        } = held;
-        let mut datagrams = Some(datagrams);
+        let mut left = None;
         self.enter(|protocol, transport| {
+            let Held {
+                mut datagrams,
+                mut delivered,
+            } = held;
             let held_back = || self.paused.get() || !self.is_open();
             if delivered == 0 && !held_back() {
-                datagrams = datagrams
-                    .take()
-                    .and_then(|all| protocol.datagrams_received(transport, all));
-            }
-            let all = datagrams.iter().flat_map(Datagrams::iter);
-            for datagram in all.skip(delivered) {
-                if held_back() {
+                let Some(one_by_one) = protocol.datagrams_received(transport, datagrams) else {
                     return;
+                };
+                datagrams = one_by_one;
+            }
+            let is_held_back = datagrams.iter().skip(delivered).any(|datagram| {
+                if held_back() {
+                    return true;
                 }
                 delivered += 1;
                 protocol.datagram_received(transport, &datagram);
+                false
+            });
+            if is_held_back && self.is_open() {
+                left = Some(Held {
+                    datagrams,
+                    delivered,
+                });
             }
         });
-        if self.is_open()
-            && let Some(datagrams) = datagrams
-            && delivered < datagrams.len()
-        {
-            self.held.borrow_mut().push_front(Held {
-                datagrams,
-                delivered,
-            });
+        if let Some(left) = left {
+            self.held.borrow_mut().push_front(left);
         }
     }
 
