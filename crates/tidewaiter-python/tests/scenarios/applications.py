@@ -28,11 +28,11 @@ def names(reactor, hosts):
 
     async def ask():
         factory = server.DNSServerFactory(clients=[Resolver(file=hosts.encode())])
-        port = reactor.listenUDP(0, dns.DNSDatagramProtocol(factory), interface=ADDRESS)
-        reactor.listenTCP(port.getHost().port, factory, interface=ADDRESS)
-        resolver = client.Resolver(servers=[(ADDRESS, port.getHost().port)])
-        first, *_ = await resolver.lookupAddress("host.example.org")
-        second = await resolver.queryTCP([dns.Query(b"host.example.org")])
+        udp = reactor.listenUDP(0, dns.DNSDatagramProtocol(factory), interface=ADDRESS)
+        tcp = reactor.listenTCP(0, factory, interface=ADDRESS)
+        by_udp, by_tcp = (client.Resolver(servers=[(ADDRESS, port.getHost().port)]) for port in (udp, tcp))
+        first, *_ = await by_udp.lookupAddress("host.example.org")
+        second = await by_tcp.queryTCP([dns.Query(b"host.example.org")])
         return [first[0].payload.dottedQuad(), second.answers[0].payload.dottedQuad()]
 
     return {"answers": _result(reactor, ask), "log": failures()}
