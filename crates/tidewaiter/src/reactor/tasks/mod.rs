@@ -177,18 +177,23 @@ impl Reactor {
     /// wait for [`run_tasks`](Reactor::run_tasks), so that the turn goes on.
     #[inline]
     pub(super) fn poll_woken(&self) {
-        let ready = &self.core.queued.tasks.ready;
-        if ready.any() {
-            self.poll_next(ready.woken());
+        if self.core.queued.tasks.ready.any() {
+            self.poll_those_woken();
         }
     }
 
+    #[inline(never)]
+    fn poll_those_woken(&self) {
+        self.poll_next(self.core.queued.tasks.ready.woken());
+    }
+
+    // Not inlined, so that turns without tasks save no registers for it.
+    #[inline(never)]
     fn poll_ready(&self) {
         let count = self.core.queued.tasks.ready.begin_round();
         self.poll_next(count.max(POLLS_MAX));
     }
 
-    #[inline(never)]
     fn poll_next(&self, polls: usize) {
         let ready = &self.core.queued.tasks.ready;
         for _ in 0..polls {

@@ -50,7 +50,11 @@ impl Stream {
             SHARE_MIN.. => self.reactor.share_received(rest),
             _ => None,
         };
-        self.queue(rest, shared);
+        self.write(|queue| match shared {
+            Some(buffer) => queue.push_received(buffer),
+            None if self.link.keeps == Kept::Pieces => queue.push(Bytes::copy_from_slice(rest)),
+            None => queue.extend_from_slice(rest),
+        });
     }
 
     /// Writes received bytes, and copies them only if the OS has taken a part that cannot be cut off.
@@ -59,22 +63,17 @@ impl Stream {
         if data.len() >= SEND_NOW_MIN && self.may_send_now() {
             sent = self.send_now(&data);
         }
+        if sent == data.len() {
+            return;
+        }
         let rest = &data[sent..];
         if sent == 0 {
             self.write(|queue| queue.push_received(data));
-        } else if !rest.is_empty() {
-            self.queue(rest, data.share(rest));
+        } else if let Some(shared) = data.share(rest) {
+            self.write(|queue| queue.push_received(shared));
+        } else {
+            self.write_slice(rest);
         }
-    }
-
-    /// Queues `shared`, or a copy of `rest`.
-    #[inline]
-    fn queue(self: &Rc<Self>, rest: &[u8], shared: Option<Buffer>) {
-        self.write(|queue| match shared {
-            Some(buffer) => queue.push_received(buffer),
-            None if self.link.keeps == Kept::Pieces => queue.push(Bytes::copy_from_slice(rest)),
-            None => queue.extend_from_slice(rest),
-        });
     }
 
     /// Offers the queue and then `data` to the OS, and queues the rest of it.
@@ -122,6 +121,7 @@ impl Stream {
     }
 
     /// Whether a write may go to the OS at once: no earlier bytes are queued or under way.
+    #[inline(always)]
     fn may_send_now(&self) -> bool {
         let flow = self.flow.borrow();
         flow.takes_data() && flow.is_drained() && self.sends_now(&flow)
@@ -136,6 +136,7 @@ impl Stream {
     }
 
     /// Offers `data` to the OS and returns how many bytes it took. An error loses the connection.
+    #[inline(always)]
     fn send_now(self: &Rc<Self>, data: &[u8]) -> usize {
         self.offer(data).unwrap_or_else(|failure| {
             self.failed(failure);
