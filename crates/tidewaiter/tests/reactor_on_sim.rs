@@ -10,6 +10,7 @@ mod support {
     pub(crate) mod alone;
     pub(crate) mod folder;
     pub(crate) mod messages;
+    pub(crate) mod number;
     pub(crate) mod reasons;
     pub(crate) mod roles;
     pub(crate) mod sim_child;

@@ -1,5 +1,6 @@
 //! Calls on sockets that take effect at once, without an operation; the same for every OS.
 
+use std::fmt;
 use std::io;
 use std::net::Shutdown;
 use std::time::Duration;
@@ -240,16 +241,89 @@ pub(super) fn stream(
     Ok(socket)
 }
 
-fn set_option(socket: &Socket, option: SocketOption) -> io::Result<()> {
-    match option {
+/// Sets an option. The error names it.
+pub(super) fn set_option(socket: &Socket, option: SocketOption) -> io::Result<()> {
+    // Most OSes count whole seconds, and none accepts zero.
+    let second = |time: Duration| time.max(Duration::from_secs(1));
+    let keep_alive = TcpKeepalive::new();
+    let set = match option {
         SocketOption::NoDelay(on) => socket.set_tcp_nodelay(on),
         SocketOption::KeepAlive(None) => socket.set_keepalive(false),
         SocketOption::KeepAlive(Some(idle)) => {
-            // Most OSes count whole seconds, and none accepts zero.
-            let idle = idle.max(Duration::from_secs(1));
-            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))
+            socket.set_tcp_keepalive(&keep_alive.with_time(second(idle)))
         }
+        SocketOption::KeepAliveInterval(interval) => {
+            socket.set_tcp_keepalive(&keep_alive.with_interval(second(interval)))
+        }
+        SocketOption::KeepAliveRetries(count) => {
+            socket.set_tcp_keepalive(&keep_alive.with_retries(count))
+        }
+        SocketOption::ReceiveBuffer(bytes) => socket.set_recv_buffer_size(bytes),
+        SocketOption::SendBuffer(bytes) => socket.set_send_buffer_size(bytes),
+        // An IPv4 socket refuses the option of IPv6. An IPv6 socket may take both, so its own comes first.
+        SocketOption::HopLimit(hops) => socket
+            .set_unicast_hops_v6(hops)
+            .or_else(|_| socket.set_ttl_v4(hops)),
+        SocketOption::TypeOfService(bits) => set_type_of_service(socket, bits),
+        SocketOption::UserTimeout(timeout) => set_user_timeout(socket, timeout),
+        SocketOption::Device(ref name) => bind_device(socket, name),
+    };
+    set.map_err(|error| io::Error::new(error.kind(), SetOptionError(option, error)))
+}
+
+/// The error of an option that was not set.
+#[derive(Debug)]
+struct SetOptionError(SocketOption, io::Error);
+
+impl fmt::Display for SetOptionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.0, self.1)
     }
+}
+
+impl std::error::Error for SetOptionError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.1)
+    }
+}
+
+#[cfg(unix)]
+fn set_type_of_service(socket: &Socket, bits: u32) -> io::Result<()> {
+    // As with the hop limit.
+    socket
+        .set_tclass_v6(bits)
+        .or_else(|_| socket.set_tos_v4(bits))
+}
+
+/// Does nothing for IPv6, because Windows has no such option; it ignores that of IPv4.
+#[cfg(windows)]
+fn set_type_of_service(_socket: &Socket, _bits: u32) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn set_user_timeout(socket: &Socket, timeout: Option<Duration>) -> io::Result<()> {
+    socket.set_tcp_user_timeout(timeout)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn set_user_timeout(_socket: &Socket, _timeout: Option<Duration>) -> io::Result<()> {
+    Err(linux_alone())
+}
+
+#[cfg(target_os = "linux")]
+fn bind_device(socket: &Socket, name: &str) -> io::Result<()> {
+    socket.bind_device(Some(name.as_bytes()))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn bind_device(_socket: &Socket, _name: &str) -> io::Result<()> {
+    Err(linux_alone())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn linux_alone() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "only Linux has this option")
 }
 
 pub(super) fn local_addr(socket: &Socket) -> io::Result<Address> {

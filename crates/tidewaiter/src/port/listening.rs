@@ -5,7 +5,7 @@ use std::io;
 use socket2::Socket;
 
 use super::admission::{check_packets, check_streams_to};
-use super::control::{open_socket, os_address};
+use super::control::{open_socket, os_address, set_option};
 use super::options::{ListenOptions, PortKind};
 use super::socket::ListeningSocket;
 use super::unix_socket::{self, SocketFile};
@@ -32,6 +32,9 @@ impl Listening {
                     socket.set_only_v6(options.only_v6)?;
                 }
                 claim_address(&socket)?;
+                for option in &options.socket_options {
+                    set_option(&socket, option.clone())?;
+                }
                 if options.reuse_port {
                     share_port(&socket)?;
                 }

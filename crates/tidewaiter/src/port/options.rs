@@ -209,6 +209,9 @@ pub struct ListenOptions {
     /// Whether the connections of a UNIX socket carry sequenced packets (`SOCK_SEQPACKET`) instead of a stream: false by
     /// default. Both ends must agree. See [`ConnectOptions::sequenced_packets`](crate::ConnectOptions::sequenced_packets).
     pub sequenced_packets: bool,
+    /// Options that are set on the listening TCP socket before it is bound, and that its connections inherit: none by
+    /// default. Where the OS does not pass them on, a reactor sets them on each connection.
+    pub socket_options: Vec<SocketOption>,
     /// How the file of a UNIX socket is made and removed. Without effect on other addresses, but a mode or an owner is
     /// refused for them.
     pub socket_file: SocketFileOptions,
@@ -236,6 +239,7 @@ impl ListenOptions {
             one_at_a_time: false,
             for_programs: false,
             sequenced_packets: false,
+            socket_options: Vec::new(),
             socket_file: SocketFileOptions::default(),
             pipe: PipeListenOptions::default(),
         }
@@ -326,8 +330,12 @@ impl<E: ToEndpoint> From<E> for ListenOptions {
     }
 }
 
-/// An option of a TCP socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An option of a TCP socket, for [`Transport::set_option`](crate::Transport::set_option),
+/// [`ConnectOptions::socket_option`](crate::ConnectOptions::socket_option) and [`ListenOptions::socket_options`].
+///
+/// An option that the OS does not have is [`Unsupported`](io::ErrorKind::Unsupported). A simulation takes all of them and
+/// heeds none.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SocketOption {
     /// Whether the OS sends small segments at once instead of gathering them (`TCP_NODELAY`). Ports leave the
@@ -335,6 +343,25 @@ pub enum SocketOption {
     NoDelay(bool),
     /// The idle time before the OS first probes whether the peer is still there; `None`, the
     /// default, never probes. At least one second; only Windows takes fractions of a second. The OS
-    /// decides how often to probe and when to give up.
+    /// decides how often to probe and when to give up, unless the next two options say so.
     KeepAlive(Option<Duration>),
+    /// Turns probing on, and sets the time between two probes that are not answered. At least one second.
+    KeepAliveInterval(Duration),
+    /// Turns probing on, and sets the number of probes that are not answered before the connection is lost.
+    KeepAliveRetries(u32),
+    /// The size of the OS's receive buffer in bytes (`SO_RCVBUF`), which the OS may cap. Set it before connecting or
+    /// listening, because the peer is told how far it may go when the connection is made.
+    ReceiveBuffer(usize),
+    /// The size of the OS's send buffer in bytes (`SO_SNDBUF`), which the OS may cap.
+    SendBuffer(usize),
+    /// How many routers a packet may pass (`IP_TTL`, `IPV6_UNICAST_HOPS`).
+    HopLimit(u32),
+    /// The type of service, or traffic class, of packets (`IP_TOS`, `IPV6_TCLASS`): DSCP in the upper six bits. Windows
+    /// ignores it.
+    TypeOfService(u32),
+    /// Linux. How long sent bytes may stay without an acknowledgement, before the connection is lost (`TCP_USER_TIMEOUT`);
+    /// `None`, the default: as long as the OS tries, about 15 minutes.
+    UserTimeout(Option<Duration>),
+    /// Linux. The name of the network device that packets are sent to and received from (`SO_BINDTODEVICE`).
+    Device(String),
 }

@@ -250,7 +250,7 @@ impl Inlet {
         let Some(Some(protocol)) = protocol else {
             return;
         };
-        if let Err(error) = begin_connection(&self.reactor, socket, peer, protocol) {
+        if let Err(error) = begin_connection(&self.reactor, socket, peer, protocol, &[]) {
             log::error!("accepted elsewhere: {error}");
         }
     }

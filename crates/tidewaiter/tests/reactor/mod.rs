@@ -43,6 +43,7 @@ pub(crate) mod quiet_children;
 mod reaching;
 mod running;
 mod sending_files;
+mod socket_options;
 mod stopping;
 mod streams;
 pub(crate) mod support;

@@ -62,6 +62,17 @@ pub(crate) fn address_of(number: RawDescriptor) -> Option<SocketAddr> {
     SockRef::from(&socket).local_addr().ok()?.as_socket()
 }
 
+/// Whether the socket of that number sends small segments at once, if there is such a socket.
+pub(crate) fn no_delay_of(number: RawDescriptor) -> Option<bool> {
+    // SAFETY: the number is only used to ask for an option, which fails if the number is not an open socket's.
+    #[cfg(unix)]
+    let socket = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
+    // SAFETY: as above.
+    #[cfg(windows)]
+    let socket = unsafe { std::os::windows::io::BorrowedSocket::borrow_raw(number) };
+    SockRef::from(&socket).tcp_nodelay().ok()
+}
+
 /// Names the file that a descriptor refers to, so that two open files have different names: by its file system and
 /// number, and for a terminal's master end by the terminal's name too, because all those ends are one file. `None` if
 /// the descriptor is not open.

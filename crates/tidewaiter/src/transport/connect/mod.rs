@@ -252,6 +252,8 @@ impl Inner {
             None => self.open(&address),
         });
         let started = opened.and_then(|handle| {
+            self.set_options(handle)
+                .inspect_err(|_| close_unawaited(&self.reactor, handle))?;
             let request = Request::connect(address.clone());
             let submitted = self
                 .reactor
@@ -270,6 +272,12 @@ impl Inner {
             Ok(attempt) => self.attempts.borrow_mut().push(attempt),
             Err(error) => self.attempt_failed(id, error),
         }
+    }
+
+    fn set_options(&self, handle: Handle) -> io::Result<()> {
+        let mut port = self.reactor.port_mut();
+        let mut options = self.options.socket_options.iter().cloned();
+        options.try_for_each(|option| port.set_option(handle, option))
     }
 
     fn open(&self, address: &Address) -> io::Result<Handle> {

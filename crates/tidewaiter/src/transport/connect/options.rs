@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::endpoint::{ATTEMPT_DELAY, Endpoint, ToEndpoint};
 use crate::os::Address;
-use crate::port::PipeConnectOptions;
+use crate::port::{PipeConnectOptions, SocketOption};
 
 /// How long connecting may take unless set.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -18,6 +18,7 @@ pub struct ConnectOptions {
     pub(super) packets: bool,
     pub(super) attempt_delay: Duration,
     pub(super) pipe: PipeConnectOptions,
+    pub(super) socket_options: Vec<SocketOption>,
 }
 
 impl ConnectOptions {
@@ -53,6 +54,7 @@ impl ConnectOptions {
             packets: false,
             attempt_delay: ATTEMPT_DELAY,
             pipe: PipeConnectOptions::default(),
+            socket_options: Vec::new(),
         }
     }
 
@@ -91,6 +93,25 @@ impl ConnectOptions {
     #[must_use]
     pub fn attempt_delay(mut self, delay: Duration) -> ConnectOptions {
         self.attempt_delay = delay;
+        self
+    }
+
+    /// Sets an option of the TCP socket before it connects, besides those that were set before. Connecting fails if the OS
+    /// refuses it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidewaiter::ConnectOptions;
+    /// use tidewaiter::port::SocketOption;
+    ///
+    /// let options = ConnectOptions::to("example.org:80")
+    ///     .socket_option(SocketOption::NoDelay(true))
+    ///     .socket_option(SocketOption::KeepAlive(Some(Duration::from_secs(60))));
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn socket_option(mut self, option: SocketOption) -> ConnectOptions {
+        self.socket_options.push(option);
         self
     }
 

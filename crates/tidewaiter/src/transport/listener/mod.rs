@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::os::Address;
 use crate::port::{
     CloseMode, Completion, Failure, Handle, Operation, Outcome, RawDescriptor, Request, Socket,
-    Token,
+    SocketOption, Token,
 };
 use crate::reactor::{DelayedCall, Live, LiveKind, Reactor};
 
@@ -38,6 +38,8 @@ pub(super) struct Inner {
     token: Cell<Token>,
     destination: RefCell<Destination>,
     one_at_a_time: bool,
+    /// The options that the OS does not pass on to connections.
+    connection_options: Vec<SocketOption>,
     accepting: Cell<Option<Operation>>,
     paused: Cell<bool>,
     closing: Cell<bool>,
@@ -213,6 +215,11 @@ impl Inner {
             self.reactor
                 .guard("a factory", || match &mut *self.destination.borrow_mut() {
                     Destination::HandOver(take) => {
+                        for option in &self.connection_options {
+                            if let Err(error) = socket.set_option(option.clone()) {
+                                log::debug!("{peer}: {error}");
+                            }
+                        }
                         take(socket, peer);
                         None
                     }
@@ -224,7 +231,8 @@ impl Inner {
         let Some(Some((socket, peer, protocol))) = protocol else {
             return;
         };
-        if let Err(error) = begin_connection(&self.reactor, socket, peer, protocol) {
+        let options = &self.connection_options;
+        if let Err(error) = begin_connection(&self.reactor, socket, peer, protocol, options) {
             log::error!("{}: {error}", self.address);
         }
     }
@@ -272,6 +280,7 @@ pub(super) fn begin_connection(
     socket: Socket,
     peer: Address,
     protocol: Box<dyn super::Protocol>,
+    options: &[SocketOption],
 ) -> Result<(), Error> {
     let packets = socket.keeps_packets();
     let adopted = reactor.port_mut().adopt(socket);
@@ -283,6 +292,11 @@ pub(super) fn begin_connection(
             return Err(Error::Adopt { peer, source });
         }
     };
+    for option in options {
+        if let Err(error) = reactor.port_mut().set_option(handle, option.clone()) {
+            log::debug!("{peer}: {error}");
+        }
+    }
     let link = Link::to(peer, packets);
     // An error means that the reactor is stopping; the handle is then being closed.
     let _ = Stream::start(reactor, handle, link, protocol);

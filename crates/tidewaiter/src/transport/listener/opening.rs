@@ -9,7 +9,7 @@ use super::{Destination, Inner, Listener};
 use crate::endpoint::{self, AddressKind, ToEndpoint};
 use crate::error::Error;
 use crate::os::Address;
-use crate::port::{Handle, ListenOptions, ListeningSocket, Socket, Token};
+use crate::port::{Handle, ListenOptions, ListeningSocket, PortKind, Socket, SocketOption, Token};
 use crate::reactor::{Live, Reactor};
 
 impl Reactor {
@@ -247,7 +247,7 @@ impl Reactor {
         let one_at_a_time = socket.one_at_a_time;
         let adopted = self.port_mut().adopt(socket);
         let handle = adopted.map_err(Error::ListenOn)?;
-        self.listen_with(handle, to, one_at_a_time, Error::ListenOn)
+        self.listen_with(handle, to, one_at_a_time, Vec::new(), Error::ListenOn)
     }
 
     fn listen_to(
@@ -261,7 +261,11 @@ impl Reactor {
         options.for_programs = for_programs;
         let (address, handle) = self.open_first(&mut options, kind)?;
         let failed = |source| Error::Listen { address, source };
-        self.listen_with(handle, to, options.one_at_a_time, failed)
+        let one_at_a_time = options.one_at_a_time;
+        let passed_on = self.port_info().kind != PortKind::Iocp;
+        let mut connection_options = options.socket_options;
+        connection_options.retain(|_| !passed_on);
+        self.listen_with(handle, to, one_at_a_time, connection_options, failed)
     }
 
     /// Opens a listening socket at the first address of the endpoint at which the OS allows it.
@@ -294,6 +298,7 @@ impl Reactor {
         handle: Handle,
         to: Destination,
         one_at_a_time: bool,
+        connection_options: Vec<SocketOption>,
         failed: impl FnOnce(io::Error) -> Error,
     ) -> Result<Listener, Error> {
         let address = self.port().local_addr(handle);
@@ -308,6 +313,7 @@ impl Reactor {
             token: Cell::new(Token::default()),
             destination: RefCell::new(to),
             one_at_a_time,
+            connection_options,
             accepting: Cell::new(None),
             paused: Cell::new(false),
             closing: Cell::new(false),

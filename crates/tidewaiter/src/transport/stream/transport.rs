@@ -357,7 +357,24 @@ impl Transport {
         self.set_option(SocketOption::KeepAlive(idle))
     }
 
-    fn set_option(&self, option: SocketOption) -> io::Result<()> {
+    /// Sets an option of a TCP connection.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// use tidewaiter::Transport;
+    /// use tidewaiter::port::SocketOption;
+    ///
+    /// # fn tune(transport: &Transport) -> std::io::Result<()> {
+    /// transport.set_option(SocketOption::KeepAlive(Some(Duration::from_secs(60))))?;
+    /// transport.set_option(SocketOption::KeepAliveRetries(3))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`local_addr`](Transport::local_addr); [`Unsupported`](io::ErrorKind::Unsupported) if the OS does not have it.
+    pub fn set_option(&self, option: SocketOption) -> io::Result<()> {
         self.check_open()?;
         self.stream
             .reactor
