@@ -191,7 +191,7 @@ mod tests {
         );
         assert_eq!(breaches(path, "use crate::protocol::Protocol;").len(), 1);
         assert_eq!(
-            breaches(path, "use crate::{port::Port, endpoint::{A, B}};").len(),
+            breaches(path, "use crate::{port::Port, transport::{A, B}};").len(),
             1
         );
         assert_eq!(
