@@ -254,7 +254,12 @@ impl Factory for Maker {
 
     fn connection_failed(&mut self, _: &Reactor, error: ConnectError) {
         let told = format!("no connection: {error}");
-        risky_callback(&told, |world| self.note_outcome(world), || ());
+        let body = |world: &Rc<World>| match error {
+            // The factory was asked for a protocol: that was noted.
+            ConnectError::Declined { .. } => {}
+            _ => self.note_outcome(world),
+        };
+        risky_callback(&told, body, || ());
     }
 
     fn listener_closed(&mut self, _: &Listener) {
