@@ -249,6 +249,10 @@ impl Inner {
     }
 
     fn learn_usage(&self) -> Option<Usage> {
+        if self.closed.get() {
+            // The exit was on its way when the reactor let go of the child.
+            return None;
+        }
         let usage = self.reactor.port_mut().usage(self.handle);
         usage.unwrap_or_else(|error| {
             log::warn!("{self}: cannot learn what it used: {error}");

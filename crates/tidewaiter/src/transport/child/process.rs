@@ -94,8 +94,8 @@ impl Process {
     }
 
     /// What the child used of the machine; `None` until
-    /// [`process_exited`](crate::ProcessProtocol::process_exited), if its status is [unknown](ExitStatus::Unknown), and
-    /// in simulations.
+    /// [`process_exited`](crate::ProcessProtocol::process_exited), if its status is [unknown](ExitStatus::Unknown), in
+    /// simulations, and of a [detached](Process::detach) child that ends in the moment in which the reactor leaves it.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
         self.inner.usage.get()
