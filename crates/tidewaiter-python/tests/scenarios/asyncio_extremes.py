@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 
+from outcomes import nothing, outcome
 from tidewaiter import _tidewaiter
 from tidewaiter.asyncio import Loop
 
@@ -26,24 +27,9 @@ _LONG = {
     "_open_stream": lambda value: (value, (ADDRESS, 1), asyncio.Protocol(), None, None, None, None),
     "_open_stream, address": lambda value: (-1, (ADDRESS, value), asyncio.Protocol(), None, None, None, None),
     "_listen": lambda value: (value, asyncio.Protocol, None, None),
-    "call_later": lambda value: (value, _nothing),
-    "call_at": lambda value: (value, _nothing),
+    "call_later": lambda value: (value, nothing),
+    "call_at": lambda value: (value, nothing),
 }
-
-
-def _nothing(*_arguments):
-    pass
-
-
-def _outcome(call):
-    """Makes a call, and returns the result: only exceptions of ordinary kinds are right."""
-    try:
-        call()
-        return "done"
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    except BaseException as error:
-        return f"NOT AN ORDINARY EXCEPTION: {type(error).__name__}: {error}"
 
 
 def _methods(kind):
@@ -60,8 +46,8 @@ async def _one_of_each_kind(loop):
     client, _ = await loop.create_connection(asyncio.Protocol, ADDRESS, port)
     udp, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=(ADDRESS, 0))
     _reader, writer = await asyncio.open_connection(ADDRESS, port)
-    timer = loop.call_later(1e6, _nothing)
-    soon = loop.call_soon(_nothing)
+    timer = loop.call_later(1e6, nothing)
+    soon = loop.call_soon(nothing)
     program = [sys.executable, "-c", "import sys; sys.stdin.read()"]
     child, _ = await loop.subprocess_exec(asyncio.SubprocessProtocol, *program)
     kept = [server, client, udp, writer, timer, soon, child]
@@ -69,7 +55,7 @@ async def _one_of_each_kind(loop):
         ours, theirs = os.pipe()
         pipe, _ = await loop.connect_read_pipe(asyncio.Protocol, open(ours, "rb", 0))
         one, other = socket.socketpair()
-        loop.add_reader(one, _nothing)
+        loop.add_reader(one, nothing)
         kept += [pipe, theirs, one, other]
     return kept
 
@@ -95,7 +81,7 @@ async def extremes(loop, outcomes):
         # The core is not asyncio's: `extremes.py` calls it.
         for name in () if kind is _tidewaiter.Core else _methods(kind):
             for shown, method, arguments in _calls(it, name):
-                outcomes[f"{kind.__name__}.{shown}"] = _outcome(lambda m=method, a=arguments: m(*a))
+                outcomes[f"{kind.__name__}.{shown}"] = outcome(lambda m=method, a=arguments: m(*a))
     loop._make_all_turns(True)
     await asyncio.sleep(0.01)
     del kept
@@ -106,7 +92,7 @@ def main():
     """Runs it, and then another program on another loop."""
     loop, outcomes = Loop(), {}
     # What is called later may fail: it was no callable.
-    loop.set_exception_handler(_nothing)
+    loop.set_exception_handler(nothing)
     kinds = loop.run_until_complete(extremes(loop, outcomes))
     loop.close()
     another = Loop()

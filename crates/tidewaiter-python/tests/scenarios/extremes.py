@@ -11,6 +11,7 @@ import time
 from tidewaiter._tidewaiter import Child, Core, Datagrams, DelayedCall, Listener, Stream, TwistedLoop, Watch
 from twisted.internet import protocol
 
+from scenarios.outcomes import nothing, outcome
 from scenarios.pairs import ADDRESS, SideFactory, connect, failures, python, until
 from scenarios.strangers import talk
 
@@ -32,24 +33,9 @@ _NO_SOCKET = -1 if sys.platform != "win32" else 2**64 - 1
 _NOT_TO_BE_CALLED = {"_end", "_in_child", "__new__"}
 
 
-def _nothing(*_arguments, **_options):
-    pass
-
-
-def _outcome(call):
-    """Makes a call, and returns the result: only exceptions of ordinary kinds are right."""
-    try:
-        call()
-        return "done"
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    except BaseException as error:
-        return f"NOT AN ORDINARY EXCEPTION: {type(error).__name__}: {error}"
-
-
 class _Waiting(protocol.ProcessProtocol):
     ended = None
-    when_ended = staticmethod(_nothing)
+    when_ended = staticmethod(nothing)
 
     def processEnded(self, reason):
         self.ended = reason.type.__name__
@@ -67,7 +53,7 @@ class _Fixture:
         self.server.on["connectionMade"] = lambda side: setattr(side, "dataReceived", side.transport.write)
         self.client = SideFactory()
         self.port = connect(reactor, self.server, self.client)
-        self.call = reactor.callLater(1e6, _nothing)
+        self.call = reactor.callLater(1e6, nothing)
         self.child = _Waiting()
         arguments = python("import sys; sys.stdin.read()")
         reactor.spawnProcess(self.child, arguments[0], arguments, os.environ)
@@ -78,11 +64,11 @@ class _Fixture:
     def _watch(self):
         """Starts a watch of the kind that this system has."""
         if sys.platform != "win32":
-            return self.core.watch(self.ours.fileno(), Core.READABLE, _nothing)
+            return self.core.watch(self.ours.fileno(), Core.READABLE, nothing)
         from scenarios.windows import Event
 
         self.event = Event()
-        return self.core.watch_handle(int(self.event), _nothing)
+        return self.core.watch_handle(int(self.event), nothing)
 
     @property
     def transport(self):
@@ -113,7 +99,7 @@ def _methods_with_numbers(it):
     transport, process = it.transport, it.child.transport
 
     def later(number):
-        reactor.callLater(number, _nothing).cancel()
+        reactor.callLater(number, nothing).cancel()
 
     def reset(number):
         it.call.reset(number)
@@ -177,7 +163,7 @@ def _methods_with_numbers(it):
         "wake_on": core.wake_on,
         "listen": lambda number: loop.listen(number, None),
         "set_interest": it.watch.set_interest,
-        "watch, interest": lambda number: core.watch(it.theirs.fileno(), number, _nothing).stop(),
+        "watch, interest": lambda number: core.watch(it.theirs.fileno(), number, nothing).stop(),
         "_pipe": lambda number: process._pipe(number, Stream()),
         "writeToChild": lambda number: process.writeToChild(number, b""),
         "_resize": lambda number: process._resize(number, number),
@@ -208,7 +194,7 @@ def numbers(reactor):
             for number in NUMBERS:
                 if name in _OWNING and number in _OPEN:
                     continue
-                outcomes[f"{name}({number})"] = _outcome(lambda method=method, number=number: method(number))
+                outcomes[f"{name}({number})"] = outcome(lambda method=method, number=number: method(number))
         it.finish()
 
     def ready():
@@ -220,8 +206,8 @@ def numbers(reactor):
     reactor.callLater(0, ready)
     # `iterate` may also be called outside of the loop, and waits there.
     for number in NUMBERS:
-        reactor.callFromThread(_nothing)
-        outcomes[f"iterate({number})"] = _outcome(lambda number=number: reactor.iterate(number))
+        reactor.callFromThread(nothing)
+        outcomes[f"iterate({number})"] = outcome(lambda number=number: reactor.iterate(number))
     until(reactor, lambda: it.client.lost and it.server.lost and it.child.ended)
     return {"outcomes": outcomes, "ended": [it.client.lost, it.child.ended], "log": failures()}
 
@@ -237,9 +223,9 @@ def _arguments(it):
             "wake": (),
             "close": (),
             "wake_on": (_NO_SOCKET,),
-            "call_from_thread": (_nothing,),
-            "watch": (it.theirs.fileno(), Core.READABLE, _nothing),
-            "watch_handle": (-1 if sys.platform != "win32" else 0, _nothing),
+            "call_from_thread": (nothing,),
+            "watch": (it.theirs.fileno(), Core.READABLE, nothing),
+            "watch_handle": (-1 if sys.platform != "win32" else 0, nothing),
             "set_on_error": (None,),
             "set_on_slow": (None, None),
             "set_on_log": (None,),
@@ -253,7 +239,7 @@ def _arguments(it):
             "run": (it.reactor,),
             "interrupt": (),
             "live": (),
-            "call_later": (1e6, _nothing),
+            "call_later": (1e6, nothing),
             "delayed_calls": (),
             "listen": (_NO_SOCKET, None),
             "set_debug": (None, None),
@@ -362,7 +348,7 @@ def _calls_of_twisted(it):
 def _wait_until_it_waits(loop):
     """Returns once the loop's thread waits at the port. It stays there as long as this thread does not wait itself."""
     sys.setswitchinterval(60)
-    while _outcome(loop.live) == "done":
+    while outcome(loop.live) == "done":
         time.sleep(0.001)
 
 
@@ -380,9 +366,9 @@ def foreign(reactor):
             unknown.extend(sorted(_methods(kind) - set(arguments[kind]) - _NOT_TO_BE_CALLED))
             for name, given in arguments[kind].items():
                 method = getattr(objects[kind], name)
-                outcomes[f"{kind.__name__}.{name}"] = _outcome(lambda method=method, given=given: method(*given))
+                outcomes[f"{kind.__name__}.{name}"] = outcome(lambda method=method, given=given: method(*given))
         for name, call in _calls_of_twisted(it).items():
-            outcomes[name] = _outcome(call)
+            outcomes[name] = outcome(call)
         talked.append(talk(it.port).decode())
         reactor.callFromThread(it.finish)
 
