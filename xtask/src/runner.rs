@@ -204,14 +204,23 @@ fn ending(status: ExitStatus) -> String {
 /// The beginnings of lines that name a failed test, in Python's runners.
 const FAILURES: &[&str] = &["FAIL: ", "ERROR: ", "FAILED "];
 
-/// How many failed tests the summary names.
+/// How many failed tests the summary names, and how many reasons it repeats.
 const NAMED: usize = 10;
+
+/// How many lines after the place of a Rust test's panic are its reason.
+const PANIC: usize = 3;
+
+/// The ends of the names of Python's exceptions.
+const EXCEPTIONS: &[&str] = &["Error", "Exception", "Expired", "Failure"];
 
 /// The tests that a command ran, by its output.
 #[derive(Debug, Default)]
 struct Told {
     tally: Tally,
     failed: Vec<String>,
+    reasons: Vec<String>,
+    /// How many of the next lines belong to a reason.
+    panic: usize,
 }
 
 impl Told {
@@ -249,17 +258,34 @@ impl Told {
         if let Some(name) = rust.or_else(python) {
             self.failed.push(name.to_owned());
         }
+        if line.contains(" panicked at ") {
+            self.panic = 1 + PANIC;
+        }
+        if self.panic > 0 || raised(line) {
+            self.panic = self.panic.saturating_sub(1);
+            self.reasons.push(line.to_owned());
+        }
     }
 
-    /// The names of the failed tests, to be appended to the reason why the command failed.
+    /// The failed tests and what they said, to be appended to the reason why the command failed.
     fn failures(&self) -> String {
         let named = self.failed.iter().take(NAMED);
         let mut text: String = named.map(|name| format!("\n    {name}")).collect();
         if self.failed.len() > NAMED {
             text += &format!("\n    and {} more", self.failed.len() - NAMED);
         }
+        if !self.failed.is_empty() {
+            let said = self.reasons.iter().take(NAMED * (1 + PANIC));
+            text.extend(said.map(|line| format!("\n      | {line}")));
+        }
         text
     }
+}
+
+/// Whether a line is the last of a Python traceback.
+fn raised(line: &str) -> bool {
+    let name = line.split_once(':').map_or(line, |(name, _)| name);
+    !name.contains(' ') && EXCEPTIONS.iter().any(|end| name.ends_with(end))
 }
 
 /// Reads the child's output in a thread, because reading a pipe cannot time out.
@@ -344,6 +370,27 @@ mod tests {
             told.read(&format!("test number_{number} ... FAILED\n"));
         }
         assert!(told.failures().ends_with("\n    and 1 more"));
+    }
+
+    #[test]
+    fn what_failed_tests_said_is_repeated() {
+        let mut told = Told::default();
+        told.read("test port::fails ... FAILED\n");
+        told.read("thread 'port::fails' (7) panicked at src/port.rs:3:9:\n");
+        for line in ["assertion failed", "  left: 1", " right: 2", "note: more"] {
+            told.read(line);
+        }
+        told.read("OSError: [Errno 9] no such file\n");
+        told.read("A word about an Error: not a reason\n");
+        let said: Vec<_> = told.failures().lines().skip(2).map(str::to_owned).collect();
+        let expected = [
+            "thread 'port::fails' (7) panicked at src/port.rs:3:9:",
+            "assertion failed",
+            "  left: 1",
+            " right: 2",
+            "OSError: [Errno 9] no such file",
+        ];
+        assert_eq!(said, expected.map(|line| format!("      | {line}")));
     }
 
     #[test]
