@@ -109,9 +109,11 @@ mod on_unix {
         assert!(rest(&mut client).ends_with(b"end\r\n"));
     }
 
+    /// A shell that is interrupted just before it reads goes on to read: the child waits in a loop.
     #[test]
     fn control_c_interrupts_the_child() {
-        const SCRIPT: &str = "trap 'echo interrupted; exit 3' INT; echo ready; read line; exit 1";
+        const SCRIPT: &str =
+            "trap 'echo interrupted; exit 3' INT; echo ready; while :; do sleep 0.1; done";
         let server = serve(&["--pty"], SCRIPT);
         let mut client = server.connect();
         read_to(&mut client, b"ready\r\n");
