@@ -42,7 +42,11 @@ fn main() -> io::Result<()> {
         Workload::ChildStdoutSocket
         | Workload::UdpSink
         | Workload::UdpSource
-        | Workload::PipeEcho => {
+        | Workload::PipeEcho
+        | Workload::Outputs
+        | Workload::Task(_)
+        | Workload::Redis
+        | Workload::Proxy => {
             tell::unsupported();
             Ok(())
         }
