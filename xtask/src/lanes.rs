@@ -187,6 +187,12 @@ pub(crate) const LANES: &[Lane] = &[
         cross,
     ),
     lane(
+        "peers",
+        Required,
+        "the programs that the benchmarks compare build",
+        peers,
+    ),
+    lane(
         "deny",
         Optional,
         "licences and advisories of our dependencies",
@@ -532,9 +538,23 @@ fn cross(context: &Context) -> Result<Tally, Stop> {
             &["check", "-p", "tidewaiter", "--lib", "--target", target],
         )
         .env("RUSTFLAGS", "-D warnings")
+        .env("CARGO_TARGET_DIR", folder(context, "cross"))
         .run(context)?;
     }
     absent.map_or(Ok(Tally::default()), Err)
+}
+
+/// Leaves out peers that need libraries of the system, which benchmarks alone install.
+fn peers(context: &Context) -> Result<Tally, Stop> {
+    if !cfg!(target_os = "linux") {
+        return Err(Stop::Foreign("the peers are Linux's".to_owned()));
+    }
+    Step::cargo(context, &["check", "--workspace", "--manifest-path"])
+        .path(&context.root.join("bench/peers/Cargo.toml"))
+        .args(&["--exclude", "bench-libuv", "--exclude", "bench-asio"])
+        .env("CARGO_TARGET_DIR", folder(context, "peers"))
+        .env("RUSTFLAGS", "-D warnings")
+        .run(context)
 }
 
 fn deny(context: &Context) -> Result<Tally, Stop> {

@@ -7,6 +7,7 @@
 )]
 
 mod bench;
+mod beside;
 mod context;
 mod install;
 mod lanes;

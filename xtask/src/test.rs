@@ -1,10 +1,14 @@
-//! `cargo xtask test`: runs the lanes one after another, and prints a summary.
+//! `cargo xtask test`: runs the lanes one after another, some beside others, and prints a summary.
 
 use std::time::{Duration, Instant};
 
+use crate::beside::{self, Beside, Told};
 use crate::context::Context;
 use crate::lanes::{LANES, Lane, Need};
 use crate::runner::{Stop, Tally};
+
+/// What stands above the table.
+const SUMMARY: &str = "\n==== summary\n";
 
 /// The options of `test`.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -69,14 +73,27 @@ pub(crate) fn run(context: &Context, options: &Options) -> Result<bool, String> 
         }
         return Ok(true);
     }
+    let has_company = options.selected().any(|lane| lane.name == beside::FROM);
+    let (mut besides, others): (Vec<_>, Vec<_>) = options
+        .selected()
+        .partition(|lane| has_company && beside::NAMES.contains(&lane.name));
+    let mut running = None;
     let mut lines = Vec::new();
-    for lane in options.selected() {
+    for lane in others {
+        if lane.name == beside::FROM {
+            let started = Beside::start(context, std::mem::take(&mut besides), options.require_all);
+            running = Some(started.map_err(|error| format!("lanes beside others: {error}"))?);
+        }
         println!("\n==== {}: {}", lane.name, lane.what);
         let started = Instant::now();
         let outcome = (lane.run)(context);
         let line = Line::new(lane, outcome, started.elapsed(), options.require_all);
         println!("==== {}", line.text());
         lines.push(line);
+    }
+    for told in running.map(Beside::join).into_iter().flatten() {
+        print!("{}", told.output.split(SUMMARY).next().unwrap_or_default());
+        lines.push(Line::of(&told));
     }
     Ok(sum_up(&lines))
 }
@@ -87,6 +104,16 @@ enum Verdict {
     Passed,
     Failed,
     NotRun,
+}
+
+impl Verdict {
+    fn word(self) -> &'static str {
+        match self {
+            Verdict::Passed => "passed",
+            Verdict::Failed => "FAILED",
+            Verdict::NotRun => "NOT RUN",
+        }
+    }
 }
 
 /// The line for one lane in the summary.
@@ -121,12 +148,38 @@ impl Line {
         }
     }
 
-    fn text(&self) -> String {
-        let verdict = match self.verdict {
-            Verdict::Passed => "passed",
-            Verdict::Failed => "FAILED",
-            Verdict::NotRun => "NOT RUN",
+    /// Reads the line with which a lane in a process of its own ended. Without one, the lane has failed.
+    fn of(told: &Told) -> Line {
+        let failed = || Line {
+            name: told.lane.name,
+            verdict: Verdict::Failed,
+            took: Duration::ZERO,
+            remark: "it printed no result".to_owned(),
         };
+        let text = told.output.split(SUMMARY).nth(1);
+        let text = text.and_then(|text| text.strip_prefix(told.lane.name));
+        let text = text.map(|text| text.split("\n\n").next().unwrap_or(text).trim());
+        text.and_then(|text| Line::read(told.lane.name, text))
+            .unwrap_or_else(failed)
+    }
+
+    /// Reads what `text` writes after the name.
+    fn read(name: &'static str, text: &str) -> Option<Line> {
+        let verdicts = [Verdict::Passed, Verdict::Failed, Verdict::NotRun];
+        let (verdict, rest) = verdicts
+            .into_iter()
+            .find_map(|verdict| Some((verdict, text.strip_prefix(verdict.word())?)))?;
+        let (seconds, remark) = rest.trim_start().split_once(" s")?;
+        Some(Line {
+            name,
+            verdict,
+            took: Duration::try_from_secs_f64(seconds.parse().ok()?).ok()?,
+            remark: remark.trim().to_owned(),
+        })
+    }
+
+    fn text(&self) -> String {
+        let verdict = self.verdict.word();
         let seconds = self.took.as_secs_f64();
         format!(
             "{:<15} {verdict:<8} {seconds:>6.1} s  {}",
@@ -150,7 +203,7 @@ fn tests(tally: Tally) -> String {
 
 /// Prints the table, and as the last line the totals, which programs can parse.
 fn sum_up(lines: &[Line]) -> bool {
-    println!("\n==== summary");
+    print!("{SUMMARY}");
     for line in lines {
         println!("{}", line.text());
     }
@@ -209,6 +262,54 @@ mod tests {
         };
         assert!(sum_up(&[line(Verdict::Passed), line(Verdict::NotRun)]));
         assert!(!sum_up(&[line(Verdict::Passed), line(Verdict::Failed)]));
+    }
+
+    #[test]
+    fn a_lane_in_a_process_of_its_own_is_read_as_it_was_written() {
+        let name = "miri";
+        for (verdict, remark) in [
+            (Verdict::Passed, "74 tests"),
+            (
+                Verdict::Failed,
+                "`cargo miri`: exit code 1\n    port::fails\n      | left: 1",
+            ),
+            (Verdict::NotRun, ""),
+        ] {
+            let took = Duration::from_millis(7100);
+            let line = Line {
+                name,
+                verdict,
+                took,
+                remark: remark.to_owned(),
+            };
+            let output = format!(
+                "much\n\n==== summary\n{}\n\n1 passed, 0 failed\n",
+                line.text()
+            );
+            let read = Line::of(&Told {
+                lane: lane(name),
+                output,
+            });
+            assert_eq!(
+                (read.verdict, read.took, read.remark),
+                (verdict, took, line.remark)
+            );
+        }
+    }
+
+    #[test]
+    fn a_lane_in_a_process_of_its_own_that_says_nothing_has_failed() {
+        for output in [
+            "",
+            "\n==== summary\n",
+            "\n==== summary\nmiri            passed  \n\n",
+        ] {
+            let line = Line::of(&Told {
+                lane: lane("miri"),
+                output: output.to_owned(),
+            });
+            assert_eq!(line.verdict, Verdict::Failed, "{output:?}");
+        }
     }
 
     #[test]
