@@ -166,7 +166,16 @@ fn sshd_lets_its_user_in_and_knows_where_from() {
     let server = serve(&[&sshd[..], &options].concat());
 
     let port = server.address.port().to_string();
-    let scanned = printed(&["ssh-keyscan", "-t", "ed25519", "-p", &port, "127.0.0.1"]);
+    let scanned = printed(&[
+        "ssh-keyscan",
+        "-T",
+        SECONDS,
+        "-t",
+        "ed25519",
+        "-p",
+        &port,
+        "127.0.0.1",
+    ]);
     assert!(scanned.contains(&host_key), "{scanned}");
     fs::write(folder.at("known"), scanned).expect("it can be written");
     server.await_line("connection ended");

@@ -1,8 +1,8 @@
 //! UDP: a command for each peer, and standard input and output over datagrams.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, UdpSocket};
-use std::process::{Output, Stdio};
+use std::process::{Child, Stdio};
 
 use crate::child::READY;
 use crate::support::{PATIENCE, Server, field, tidewaiter};
@@ -130,7 +130,8 @@ fn empty_and_large_datagrams_pass() {
     client.await_bytes(b"small");
 }
 
-fn converse(address: SocketAddr, input: &[u8]) -> Output {
+/// Starts the command, and writes to its standard input, which stays open.
+fn converse(address: SocketAddr, input: &[u8]) -> Child {
     let mut process = tidewaiter()
         .args(["connect", &format!("udp:{address}")])
         .stdin(Stdio::piped())
@@ -138,20 +139,27 @@ fn converse(address: SocketAddr, input: &[u8]) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the command starts");
-    let mut stdin = process.stdin.take().expect("it is a pipe");
+    let stdin = process.stdin.as_mut().expect("it is a pipe");
     stdin.write_all(input).expect("the command reads");
-    drop(stdin);
-    process.wait_with_output().expect("it ends")
+    process
 }
 
+/// Method: the input ends once the answer has come: the server's child may need longer to start than the command waits
+/// after the end of its input.
 #[test]
 fn connect_exchanges_datagrams_until_nothing_more_comes() {
     let server = Server::start_on("udp:127.0.0.1:0", "echo", &[]);
-    let output = converse(address(&server), b"hello");
+    let mut process = converse(address(&server), b"hello");
+    let stdout = process.stdout.as_mut().expect("it is a pipe");
+    let (mut told, mut byte) = (Vec::new(), [0]);
+    while !told.ends_with(&[READY, b"hello"].concat()) {
+        stdout.read_exact(&mut byte).expect("the child answers");
+        told.push(byte[0]);
+    }
+    let output = process.wait_with_output().expect("it ends");
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{message}");
-    let told = output.stdout.strip_suffix(b"hello");
-    assert!(told.is_some_and(|told| told.ends_with(READY)), "{output:?}");
+    assert_eq!(output.stdout, b"");
 }
 
 /// Goal: a peer that refuses datagrams is an error with its address.
@@ -161,23 +169,39 @@ fn connect_says_that_the_other_side_refuses() {
     let free = UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let address = free.local_addr().expect("it is bound");
     drop(free);
-    let output = converse(address, b"anybody?");
+    let process = converse(address, b"anybody?");
+    let output = process.wait_with_output().expect("it ends");
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{message}");
     assert!(message.contains("refused"), "{message}");
 }
 
-/// Goal: the end of the server is the end of all children, in order.
+/// Goal: the end of the server is the end of all children, in order, and they are served until then.
 #[cfg(unix)]
 #[test]
 fn the_server_drains() {
+    let mut command = tidewaiter();
+    let script = "read line; echo $line; read line; echo $line";
+    command.args(["serve", "-v", "udp:127.0.0.1:0", "--", "sh", "-c", script]);
+    let server = Server::run(command);
+    let mut client = Client::new(&server);
+    client.send(b"hello\n");
+    client.await_bytes(b"hello\n");
+    crate::shutdown::terminate(&server);
+    server.await_line("received terminate");
+    client.send(b"still\n");
+    client.await_bytes(b"still\n");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+/// Goal: a server that drains forgets silent peers as before, which ends their children.
+#[cfg(unix)]
+#[test]
+fn a_server_that_drains_waits_for_no_silent_peer() {
     let server = Server::start_on("udp:127.0.0.1:0", "echo", &["--idle-timeout", "500ms"]);
     let mut client = Client::new(&server);
     client.send(b"hello");
     client.await_bytes(b"hello");
     crate::shutdown::terminate(&server);
-    server.await_line("received terminate");
-    client.send(b"still");
-    client.await_bytes(b"still");
     assert_eq!(server.wait().code(), Some(0));
 }

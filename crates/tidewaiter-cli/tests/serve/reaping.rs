@@ -3,7 +3,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::support::{Server, rest};
+use crate::support::{Server, rest, within_patience};
 
 /// A script that leaves a process behind. The process lives until its input ends, as the session ends.
 const LEAVES_ORPHAN: &str = "exec 3<&0; cat <&3 >/dev/null 2>&1 & echo left";
@@ -61,6 +61,7 @@ fn as_the_first_process_it_reaps_orphans() {
 fn as_any_other_process_it_reaps_only_its_own_children() {
     let script = "true & exec \"$@\"";
     let server = start("sh", &["-c", script, "sh"], LEAVES_ORPHAN);
+    within_patience("the first child has ended", || zombies(server.pid()) == 1);
     assert_eq!(rest(&mut server.connect()), b"left\n");
     server.await_line("connection ended");
     assert_eq!(zombies(server.pid()), 1);

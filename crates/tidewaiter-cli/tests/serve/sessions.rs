@@ -2,9 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::time::Instant;
 
-use crate::support::{PATIENCE, Server, await_ready, exchange, field, metrics, rest, tidewaiter};
+use crate::support::{
+    Server, await_ready, exchange, field, metrics, rest, tidewaiter, within_patience,
+};
 
 /// Number of clients at once; fewer on Windows, because children start slowly under Wine.
 const MANY: usize = if cfg!(windows) { 100 } else { 1000 };
@@ -64,15 +65,6 @@ fn a_thousand_clients_at_once_get_their_echo_and_leave_nothing_open() {
     });
     #[cfg(target_os = "linux")]
     within_patience("nothing is left", || holdings(&server) == before);
-}
-
-/// Polls a condition that no event reports.
-fn within_patience(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "{what}");
-        std::thread::yield_now();
-    }
 }
 
 /// The number of descriptors that the server has open, and the list of its children.

@@ -81,10 +81,9 @@ fn a_second_signal_ends_all_at_once() {
 #[cfg(target_os = "linux")]
 mod on_linux {
     use std::io::{BufRead, BufReader};
-    use std::time::Instant;
 
     use super::{is_gone, terminate};
-    use crate::support::{PATIENCE, Server, field, tidewaiter};
+    use crate::support::{Server, field, tidewaiter, within_patience};
 
     /// Whether a process has ended; somebody else may have to reap it.
     fn has_ended(pid: &str) -> bool {
@@ -105,13 +104,9 @@ mod on_linux {
             BufReader::new(server.connect())
                 .read_line(&mut pid)
                 .expect("the child tells");
-            let begun = Instant::now();
             terminate(&server);
             assert_eq!(server.wait().code(), Some(3));
-            while !has_ended(pid.trim()) {
-                assert!(begun.elapsed() < PATIENCE, "{pid} lives");
-                std::thread::yield_now();
-            }
+            within_patience("it has ended", || has_ended(pid.trim()));
         }
     }
 

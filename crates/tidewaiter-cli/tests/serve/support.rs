@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::child::{ARGS, READY, ROLE};
 
@@ -273,4 +273,13 @@ pub(crate) fn metrics(address: SocketAddr) -> String {
         .write_all(b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n")
         .expect("the server reads");
     String::from_utf8(rest(&mut client)).expect("metrics are text")
+}
+
+/// Polls a condition that no event reports.
+pub(crate) fn within_patience(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        std::thread::yield_now();
+    }
 }
