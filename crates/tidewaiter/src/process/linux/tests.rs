@@ -9,15 +9,15 @@ use rustix::event::{PollFd, PollFlags};
 use super::*;
 use crate::process::{Stdio, TerminalSize};
 
-/// Waits until a descriptor is readable, for at most ten seconds.
+/// Waits until a descriptor is readable, for at most a minute.
 fn await_readable(descriptor: impl AsFd) {
     let limit = rustix::event::Timespec {
-        tv_sec: 10,
+        tv_sec: 60,
         tv_nsec: 0,
     };
     let mut descriptors = [PollFd::new(&descriptor, PollFlags::IN)];
     let ready = rustix::io::retry_on_intr(|| rustix::event::poll(&mut descriptors, Some(&limit)));
-    assert_eq!(ready, Ok(1), "nothing came in ten seconds");
+    assert_eq!(ready, Ok(1), "nothing came in a minute");
 }
 
 fn await_end(process: &OsProcess) -> ExitStatus {

@@ -83,19 +83,19 @@ fn what_is_left_of_a_session_is_killed_after_its_leader_has_ended() {
 
 #[test]
 fn a_signal_reaches_each_process_of_a_tree_once() {
-    let noisy = "trap \"echo asked\" TERM; echo $1; while :; do sleep 0.1; done";
-    let script = format!(
-        "trap : TERM; sh -c '{noisy}' sh other & sleep 0.2; setsid sh -c '{noisy}' sh ready & \
-        while :; do wait; done"
-    );
+    let noisy = "trap \"echo asked\" TERM; echo ready; while :; do sleep 0.1; done";
+    let script =
+        format!("trap : TERM; sh -c '{noisy}' & setsid sh -c '{noisy}' & while :; do wait; done");
     let (child, output) = shell(&script, as_it_is);
+    let mut output = BufReader::new(File::from(output));
+    let mut lines = String::new();
+    output.read_line(&mut lines).expect("a pipe");
+    assert_eq!(lines, "ready\n", "the other one");
     let ask = crate::process::Signal::Terminate;
     let asked = child
         .process
         .signal(ask, SignalTarget::Tree, &mut Survey::default());
     asked.expect("it lives");
-    let mut output = BufReader::new(File::from(output));
-    let mut lines = String::new();
     while lines.matches("asked").count() < 2 {
         let count = output.read_line(&mut lines).expect("a pipe");
         assert_ne!(count, 0, "{lines}");
@@ -261,7 +261,15 @@ fn processes_of_another_user_are_named() {
     let folder = std::env::temp_dir().join(format!("tidewaiter-{}", std::process::id()));
     std::fs::create_dir(&folder).expect("a new folder");
     let program = folder.join("become-root");
-    std::fs::copy("/usr/bin/setpriv", &program).expect("there is such a program");
+    // A copy that we wrote could not be executed while a child of another test had our descriptor of it.
+    let copied = std::process::Command::new("cp")
+        .arg("/usr/bin/setpriv")
+        .arg(&program)
+        .status();
+    assert!(
+        copied.expect("every Unix has it").success(),
+        "there is such a program"
+    );
     for (path, mode) in [(&folder, 0o755), (&program, 0o4755)] {
         let permissions = std::fs::Permissions::from_mode(mode);
         std::fs::set_permissions(path, permissions).expect("it is ours");
