@@ -31,8 +31,8 @@ class Debug(LoopTestCase):
             self.loop.call_soon(time.sleep, 0.02)
             self.loop.run_until_complete(slow_task())
         text = "\n".join(logged.output)
-        self.assertRegex(text, r"Executing <Handle sleep\(0.02\) created at .*> took 0\.\d+ seconds")
-        self.assertRegex(text, r"Executing <Task .*slow_task.*> took 0\.\d+ seconds")
+        self.assertRegex(text, r"Executing <Handle sleep\(0.02\) created at .*> took \d+\.\d+ seconds")
+        self.assertRegex(text, r"Executing <Task .*slow_task.*> took \d+\.\d+ seconds")
 
     def test_handles_tell_where_they_were_made(self):
         for handle in (self.loop.call_soon(print), self.loop.call_later(1, print)):
@@ -75,9 +75,13 @@ class Debug(LoopTestCase):
 
 class Clocks(LoopTestCase):
     def test_the_clock_is_pythons_monotonic_clock(self):
+        # The clocks' steps on Windows are coarse.
+        step = 0.1 if sys.platform == "win32" else 0.001
         before = time.monotonic()
         now = self.loop.time()
-        self.assertAlmostEqual(now, before, delta=0.1 if sys.platform == "win32" else 0.005)
+        after = time.monotonic()
+        self.assertGreaterEqual(now, before - step)
+        self.assertLessEqual(now, after + step)
 
     def test_calls_follow_a_clock_that_was_replaced(self):
         made = []
@@ -258,9 +262,9 @@ class SlowCalls(LoopTestCase):
             self.run_turns()
         text = "\n".join(logged.output)
         self.assertRegex(
-            text, r"<Task .*slow\(\).*> blocked the loop for 0\.\d+ seconds; it awaits .*test_asyncio_debug.py:\d+"
+            text, r"<Task .*slow\(\).*> blocked the loop for \d+\.\d+ seconds; it awaits .*test_asyncio_debug.py:\d+"
         )
-        self.assertRegex(text, r"sleep.* blocked the loop for 0\.\d+ seconds")
+        self.assertRegex(text, r"sleep.* blocked the loop for \d+\.\d+ seconds")
         self.assertGreaterEqual(self.loop.metrics()["slow_callbacks"], 2)
 
     def test_limits_that_are_no_numbers_are_refused(self):
