@@ -417,21 +417,26 @@ fn a_time_limit_holds_for_pipes_that_nobody_closes() {
     use std::time::Duration;
     use tidewaiter::{CommandFailure, CommandOptions};
 
-    let (reactor, log) = (reactor(), Log::default());
     let escaping = shell("setsid sleep 20 & echo begun; exit 4");
-    let limit = Duration::from_millis(500);
-    let told = log.clone();
-    reactor.run_command(
-        CommandOptions::new(escaping).time_limit(limit),
-        move |reactor, result| {
-            let error = result.expect_err("its pipes are held open");
-            assert!(matches!(error.failure, CommandFailure::TimedOut(_)));
-            let output = error.output.expect("it was started");
-            assert_eq!(output.stdout, b"begun\n");
-            told.add(output.status.to_string());
-            reactor.stop();
-        },
-    );
-    run_clean(&reactor);
-    assert_eq!(log.take(), ["exit code 4"]);
+    // The shell of a busy machine takes long to come to its end.
+    for limit in [500, 2000, 8000].map(Duration::from_millis) {
+        let (reactor, log) = (reactor(), Log::default());
+        let told = log.clone();
+        reactor.run_command(
+            CommandOptions::new(escaping.clone()).time_limit(limit),
+            move |reactor, result| {
+                let error = result.expect_err("its pipes are held open");
+                assert!(matches!(error.failure, CommandFailure::TimedOut(_)));
+                let output = error.output.expect("it was started");
+                let stdout = String::from_utf8_lossy(&output.stdout);
+                told.add(format!("{stdout}{}", output.status));
+                reactor.stop();
+            },
+        );
+        run_clean(&reactor);
+        if log.take() == ["begun\nexit code 4"] {
+            return;
+        }
+    }
+    panic!("the shell does not come to its end");
 }

@@ -186,9 +186,14 @@ fn a_plain_socket_is_a_peer_like_any_other() {
     let plain = UdpSocket::bind(any_port()).expect("a port is free");
     plain.send_to(b"hello", address).expect("it is there");
     assert!(server.raw_descriptor().is_some());
-    reactor.call_later(std::time::Duration::from_millis(50), Reactor::stop);
+    let remote = reactor.remote();
+    let answer = std::thread::spawn(move || {
+        let mut bytes = [0; 8];
+        let (len, sender) = plain.recv_from(&mut bytes).expect("it is answered");
+        remote.stop().expect("it runs until then");
+        (bytes[..len].to_vec(), sender)
+    });
     run_clean(&reactor);
-    let mut bytes = [0; 8];
-    let (len, sender) = plain.recv_from(&mut bytes).expect("it was answered");
-    assert_eq!((&bytes[..len], sender), (&b"hello"[..], address));
+    let answer = answer.join().expect("it was answered");
+    assert_eq!(answer, (b"hello".to_vec(), address));
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tidewaiter::port::{Datagram, DatagramError, DatagramOptions};
 use tidewaiter::{DatagramProtocol, DatagramTransport, Error, Reactor, Reason};
 
-use super::support::{Log, any_port, reactor, run_clean};
+use super::support::{Log, any_port, reactor, run_clean, wait_until};
 
 /// A reactor on the port under test, if the port has datagrams.
 #[expect(clippy::print_stderr, reason = "tells what is not tested")]
@@ -353,8 +353,9 @@ fn a_peer_can_be_set_and_taken_back() {
         .set_peer(Some(&address.into()))
         .expect("it is an address");
     transport.send(b"to the peer");
-    let later = transport.clone();
-    reactor.call_later(std::time::Duration::from_millis(20), move |_| {
+    let (later, log) = (transport.clone(), client.log.clone());
+    let answered = move |_: &Reactor| log.has("received to the peer");
+    wait_until(&reactor, answered, move |_| {
         later.set_peer(None).expect("it has a peer");
         let error = later.peer_addr().expect_err("it has none");
         assert_eq!(error.kind(), io::ErrorKind::NotConnected);

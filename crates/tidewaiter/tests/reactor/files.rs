@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tidewaiter::{File, FileError, FileKind, FileOptions, Reactor};
 
-use super::support::{Log, assert_empty, pattern, reactor, run, run_clean, scratch};
+use super::support::{Log, assert_empty, pattern, reactor, run, run_clean, scratch, wait_until};
 
 /// Opened to read and to write, and created.
 fn read_write() -> FileOptions {
@@ -376,13 +376,11 @@ fn everything_may_be_dropped_while_an_operation_is_under_way() {
 
 /// The files have no share any more, so nothing is left on the reactor in a moment.
 fn stop_when_empty(reactor: &Reactor) {
-    reactor.call_later(Duration::from_millis(1), |reactor| {
-        if reactor.metrics().live == 0 {
-            reactor.stop();
-        } else {
-            stop_when_empty(reactor);
-        }
-    });
+    wait_until(
+        reactor,
+        |reactor| reactor.metrics().live == 0,
+        Reactor::stop,
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tidewaiter::{Error, Reactor, Watch};
 
-use crate::promises::support::{Countdown, reactor, run, run_clean};
+use crate::promises::support::{Countdown, reactor, run, run_clean, wait_until};
 use crate::support::event::Event;
 
 /// Goal: more objects are watched than a single system wait takes, and each is reported to its own callback.
@@ -147,7 +147,11 @@ fn a_panic_stops_one_watch() {
     let owned = Rc::clone(&token);
     let kept = reactor.watch_handle(sound.number(), move |_| unreachable!("{owned:?}"));
     let kept = kept.unwrap();
-    reactor.call_later(Duration::from_millis(50), Reactor::stop);
+    wait_until(
+        &reactor,
+        |reactor| reactor.metrics().panics > 0,
+        Reactor::stop,
+    );
     run(&reactor);
     assert_eq!(reactor.metrics().panics, 1);
     assert!(panics.is_stopped() && kept.is_stopped());

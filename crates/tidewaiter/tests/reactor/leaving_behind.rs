@@ -8,7 +8,7 @@ use rustix::process::Pid;
 use tidewaiter::{CommandOptions, CommandPool, Process, Reactor};
 
 use crate::promises::processes::Watch;
-use crate::promises::support::{Countdown, Log, reactor, run_clean};
+use crate::promises::support::{Countdown, Log, reactor, run_clean, wait_until};
 use crate::support::alone::alone;
 use crate::support::messages;
 use crate::support::roles::Role;
@@ -109,10 +109,15 @@ fn a_child_that_does_not_end_after_its_grace_is_named() {
         let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
         let (left, held) = start(&reactor, true, Watch::new(&log, &countdown));
         left.terminate_then_kill(Duration::from_millis(10));
-        let after = Duration::from_secs(6);
-        reactor.call_later(after, Reactor::stop);
+        let (child, told) = (left.clone(), Rc::new(RefCell::new(Vec::new())));
+        let first = Rc::clone(&told);
+        let is_named = move |_: &Reactor| {
+            first.borrow_mut().extend(about(&child));
+            !first.borrow().is_empty()
+        };
+        wait_until(&reactor, is_named, Reactor::stop);
         run_clean(&reactor);
-        let messages = about(&left);
+        let messages = [told.take(), about(&left)].concat();
         assert!(messages[0].contains("still runs 5s after it was killed"));
         assert!(messages[1].contains("is left behind"));
         drop(held);

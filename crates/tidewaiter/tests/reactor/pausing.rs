@@ -8,6 +8,7 @@ use tidewaiter::{Pause, ProducerKind, Transport};
 
 use super::support::{
     Checker, Countdown, HIGH_WATER, Log, RECEIVE, Script, pair, pattern, reactor, run_clean,
+    wait_until,
 };
 
 /// Goal: no call after a pause; data that arrived meanwhile is delivered in order, then the end.
@@ -128,16 +129,18 @@ fn an_echo_that_pauses_while_congested_holds_little_and_loses_nothing() {
 #[test]
 fn a_pause_and_a_congestion_do_not_end_each_other() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(2));
+    let server_paused = Rc::new(Cell::new(false));
+    let pauses = Rc::clone(&server_paused);
     let client = Script::new()
-        .made(|transport| {
+        .made(move |transport| {
             transport.pause_producing();
             transport.write(b"question");
-            let later = transport.clone();
-            transport
-                .reactor()
-                .call_later(Duration::from_millis(40), move |_| {
-                    later.resume_producing();
-                });
+            let (later, server_paused) = (transport.clone(), Rc::clone(&server_paused));
+            wait_until(
+                transport.reactor(),
+                move |_| server_paused.get(),
+                move |_| later.resume_producing(),
+            );
         })
         .then_done(&countdown);
     let (noted, received) = (log.clone(), log.clone());
@@ -149,10 +152,11 @@ fn a_pause_and_a_congestion_do_not_end_each_other() {
             transport.pause_producing();
             transport.resume_producing();
             let (paused, resumed) = (transport.clone(), transport.clone());
-            let reactor = transport.reactor();
+            let (reactor, pauses) = (transport.reactor(), Rc::clone(&pauses));
             reactor.call_later(Duration::from_millis(20), move |_| {
                 assert!(paused.is_congested(), "the peer does not read yet");
                 paused.pause_producing();
+                pauses.set(true);
             });
             resume_when_relieved(resumed, noted.clone());
         })

@@ -153,6 +153,8 @@ fn a_peer_that_does_not_read_stops_the_file() {
         vec![7; size],
         move |reactor, file| {
             let lost = told.clone();
+            let sender = Rc::new(RefCell::new(None::<Transport>));
+            let waiting = Rc::clone(&sender);
             let server = Script::new()
                 .made(move |transport| {
                     let told = told.clone();
@@ -165,22 +167,18 @@ fn a_peer_that_does_not_read_stops_the_file() {
                         assert!(0 < error.sent() && error.sent() < size as u64, "{error}");
                         told.add("told");
                     });
-                    let waiting = transport.clone();
-                    transport
-                        .reactor()
-                        .call_later(Duration::from_millis(30), move |_| {
-                            assert!(waiting.is_open() && waiting.queued() <= 2 * HIGH_WATER);
-                        });
+                    sender.replace(Some(transport.clone()));
                 })
                 .lost(move |transport, _| {
                     lost.add("lost");
                     transport.reactor().stop();
                 });
-            let client = Script::new().made(|transport| {
+            let client = Script::new().data(move |transport, _| {
                 transport.pause_producing();
-                let paused = transport.clone();
+                let (paused, waiting) = (transport.clone(), waiting.take().expect("it sends"));
                 let reactor = transport.reactor();
-                reactor.call_later(Duration::from_millis(60), move |_| {
+                reactor.call_later(Duration::from_millis(50), move |_| {
+                    assert!(waiting.is_open() && waiting.queued() <= 2 * HIGH_WATER);
                     paused.abort_connection();
                 });
             });

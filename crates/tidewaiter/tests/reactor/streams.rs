@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tidewaiter::Transport;
 
-use super::support::{Countdown, Echo, Log, Script, Silent, pair, pattern, reactor, run_clean};
+use super::support::{
+    Countdown, Echo, Log, Script, Silent, pair, pattern, reactor, run_clean, wait_until,
+};
 use crate::support::reasons::kind_of;
 
 #[test]
@@ -301,7 +303,7 @@ fn a_callback_closes_other_connections_listens_connects_and_stops() {
     let started = Rc::clone(&other);
     wait_until(
         &reactor,
-        move || started.borrow().is_some(),
+        move |_| started.borrow().is_some(),
         move |reactor| {
             pair(reactor, actor.take().expect("once"), Echo);
         },
@@ -310,21 +312,6 @@ fn a_callback_closes_other_connections_listens_connects_and_stops() {
     let mut events = log.take();
     events.sort();
     assert_eq!(events, ["bystander: aborted", "newcomer: welcome"]);
-}
-
-/// Calls `then` in the turn in which `ready` returns true.
-fn wait_until(
-    reactor: &tidewaiter::Reactor,
-    ready: impl Fn() -> bool + 'static,
-    then: impl FnOnce(&tidewaiter::Reactor) + 'static,
-) {
-    reactor.call_later(Duration::from_millis(1), move |reactor| {
-        if ready() {
-            then(reactor);
-        } else {
-            wait_until(reactor, ready, then);
-        }
-    });
 }
 
 /// Goal: shared bytes, even empty ones, are dropped while the library borrows nothing, because their owner may

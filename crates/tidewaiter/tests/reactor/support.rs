@@ -64,6 +64,21 @@ pub(crate) fn assert_empty(metrics: &Metrics) {
     assert_eq!(left, (0, 0, 0), "live, in flight, late: {metrics:?}");
 }
 
+/// Calls `then` in the turn in which `ready` returns true.
+pub(crate) fn wait_until(
+    reactor: &Reactor,
+    mut ready: impl FnMut(&Reactor) -> bool + 'static,
+    then: impl FnOnce(&Reactor) + 'static,
+) {
+    reactor.call_later(Duration::from_millis(1), move |reactor| {
+        if ready(reactor) {
+            then(reactor);
+        } else {
+            wait_until(reactor, ready, then);
+        }
+    });
+}
+
 /// Events as text, in order. Clones share the same log.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Rc<RefCell<Vec<String>>>);
@@ -71,6 +86,10 @@ pub(crate) struct Log(Rc<RefCell<Vec<String>>>);
 impl Log {
     pub(crate) fn add(&self, what: impl Into<String>) {
         self.0.borrow_mut().push(what.into());
+    }
+
+    pub(crate) fn has(&self, what: &str) -> bool {
+        self.0.borrow().iter().any(|event| event == what)
     }
 
     pub(crate) fn take(&self) -> Vec<String> {

@@ -34,14 +34,17 @@ fn block_on_returns_what_its_future_does_and_leaves_the_reactor_as_it_is() {
     assert_eq!(reactor.block_on(async { word.len() }).unwrap(), 8);
     let (log, noted) = (Log::default(), Log::default());
     let (inner, handle) = (log.clone(), reactor.clone());
+    let between = noted.clone();
     reactor.spawn(async move {
-        handle.sleep(ms(20)).await;
+        while !between.has("between") {
+            handle.sleep(ms(1)).await;
+        }
         inner.add("the task goes on");
         handle.stop();
     });
-    reactor.block_on(reactor.sleep(ms(1))).unwrap();
+    reactor.block_on(reactor.sleep(ms(5))).unwrap();
+    assert!(log.take().is_empty(), "it waits");
     noted.add("between");
-    assert!(log.take().is_empty(), "it takes longer");
     run(&reactor);
     assert_eq!(log.take(), ["the task goes on"]);
     let refused = reactor.block_on(async {});

@@ -115,10 +115,11 @@ fn a_repeated_call_keeps_its_beat_until_it_is_cancelled_even_by_itself() {
         if noted.borrow().len() == 3 {
             let own: &RefCell<Option<tidewaiter::RepeatedCall>> = &own;
             own.borrow().as_ref().expect("it is set below").cancel();
+            // A fourth call would come before.
+            reactor.call_later(ms(50), Reactor::stop);
         }
     });
     slow.replace(Some(repeated.clone()));
-    reactor.call_later(ms(100), Reactor::stop);
     assert!(repeated.is_active());
     run(&reactor);
     let times = times.borrow();

@@ -1,10 +1,12 @@
 //! Calls and timeouts that end with their connection.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tidewaiter::{ConnectionTimeout, Protocol, Reason, Transport};
 
-use super::support::{Countdown, Log, Script, Silent, pair, reactor, run, run_clean};
+use super::support::{Countdown, Echo, Log, Script, Silent, pair, reactor, run, run_clean};
 
 const MOMENT: Duration = Duration::from_millis(5);
 
@@ -101,8 +103,8 @@ fn a_dropped_reactor_drops_delayed_calls() {
 /// Expects a timeout, not earlier than it is due.
 struct Expects {
     timeout: ConnectionTimeout,
-    /// The latest activity.
-    since: Option<Instant>,
+    /// A time just before the latest activity.
+    since: Rc<Cell<Option<Instant>>>,
     /// How many timeouts are answered by a message.
     pings: usize,
     /// Whether the connection is paused at first, for longer than the period.
@@ -115,7 +117,7 @@ impl Expects {
     fn new(timeout: ConnectionTimeout, log: &Log, done: Countdown) -> Expects {
         Expects {
             timeout,
-            since: None,
+            since: Rc::default(),
             pings: 0,
             paused: false,
             log: log.clone(),
@@ -133,7 +135,7 @@ impl Expects {
 
 impl Protocol for Expects {
     fn connection_made(&mut self, transport: &Transport) {
-        self.since = Some(transport.reactor().now());
+        self.since.set(Some(transport.reactor().now()));
         match self.timeout {
             ConnectionTimeout::Read(period) => transport.set_read_timeout(period),
             _ => transport.set_idle_timeout(self.period()),
@@ -141,27 +143,24 @@ impl Protocol for Expects {
         if self.paused {
             let pause = transport.pause();
             transport.call_later(self.period() * 3, |expects: &mut Expects, transport| {
-                expects.since = Some(transport.reactor().now());
+                expects.since.set(Some(transport.reactor().now()));
                 expects.log.add("resumed");
                 drop(pause);
             });
         }
     }
 
-    fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+    fn data_received(&mut self, _: &Transport, data: &[u8]) {
         self.log.add(String::from_utf8_lossy(data));
-        self.since = Some(transport.reactor().now());
     }
 
     fn timed_out(&mut self, transport: &Transport, timeout: ConnectionTimeout) {
         assert_eq!(timeout, self.timeout);
         let now = transport.reactor().now();
-        // The library notes what arrives a little before the protocol gets it.
-        let slack = Duration::from_millis(2);
-        let passed = self.since.map(|since| now - since + slack);
+        let passed = self.since.get().map(|since| now - since);
         assert!(passed >= Some(self.period()), "{passed:?} of silence");
         self.log.add("timed out");
-        self.since = Some(now);
+        self.since.set(Some(now));
         match self.pings.checked_sub(1) {
             Some(left) => {
                 self.pings = left;
@@ -189,7 +188,11 @@ fn a_silent_peer_is_told_of_and_then_lost() {
             ..Expects::new(timeout, &log, done)
         };
         // Answers the ping.
-        let client = Script::new().data(|transport, _| transport.write(b"pong"));
+        let since = Rc::clone(&server.since);
+        let client = Script::new().data(move |transport, _| {
+            since.set(Some(transport.reactor().now()));
+            transport.write(b"pong");
+        });
         let _listener = pair(&reactor, client, server);
         run_clean(&reactor);
         assert_eq!(log.take(), ["timed out", "pong", "timed out"]);
@@ -239,20 +242,23 @@ fn an_idle_timeout_ends_a_close_that_waits_for_a_deaf_peer() {
 #[test]
 fn a_timeout_can_be_taken_back_and_replaced() {
     let (reactor, log, done) = (reactor(), Log::default(), Countdown::new(1));
+    let client_log = log.clone();
     let client = Script::new()
         .made(|transport| {
             transport.set_read_timeout(Duration::from_millis(10));
             transport.set_read_timeout(None);
             transport.set_idle_timeout(Duration::from_millis(10));
-            transport.set_idle_timeout(Duration::from_millis(60));
+            transport.set_idle_timeout(Duration::from_secs(3600));
             transport.call_later(Duration::from_millis(30), |_: &mut Script, transport| {
                 transport.write(b"still here");
             });
         })
+        .data(move |transport, data| {
+            client_log.add(String::from_utf8_lossy(data));
+            transport.set_idle_timeout(Duration::from_millis(10));
+        })
         .then_noted(&log, "client", &done);
-    let server_log = log.clone();
-    let server = Script::new().data(move |_, data| server_log.add(String::from_utf8_lossy(data)));
-    let _listener = pair(&reactor, client, server);
+    let _listener = pair(&reactor, client, Echo);
     run_clean(&reactor);
     assert_eq!(log.take(), ["still here", "client: timed out"]);
 }

@@ -68,7 +68,10 @@ fn a_client_that_waits_for_an_instance_runs_out_of_time_or_is_cancelled() {
     });
     connect(&reactor, name, second);
     run_clean(&reactor);
-    assert_eq!(log.take(), ["cancelled", "timed out"]);
+    let mut told = log.take();
+    // On a busy machine, both are due in the same turn.
+    told.sort();
+    assert_eq!(told, ["cancelled", "timed out"]);
 }
 
 /// Goal: a client that waits for an instance learns that the server is gone.
