@@ -59,6 +59,9 @@ mod watch;
 /// The variable that names the example to run, in the process that [`run`] starts.
 const EXAMPLE: &str = "TIDEWAITER_TEST_EXAMPLE";
 
+/// An address at which nobody listens: no OS assigns this port.
+const DESERTED: &str = "127.0.0.1:1";
+
 fn any_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
@@ -402,9 +405,7 @@ fn the_proxy_reads_from_one_side_no_faster_than_the_other_reads() {
 #[test]
 fn the_proxy_resets_a_client_when_it_cannot_connect() {
     let reactor = Reactor::builder().signals(false).build().expect("a port");
-    let nobody = TcpListener::bind(any_port()).and_then(|socket| socket.local_addr());
-    let target = nobody.expect("a free address").to_string();
-    let target = target.parse().expect("an address is a target");
+    let target = DESERTED.parse().expect("an address is a target");
     let listener = proxy::serve(&reactor, any_port(), target).expect("a free address");
     let address = listener.local_addr();
     let read = run_with(&reactor, move || {
@@ -444,9 +445,9 @@ fn the_client_prints_the_answer_or_why_there_is_none() {
     assert!(late.contains("no answer within 3s"), "{late}");
     let (_, ended) = serving.join().expect("the server did its part");
     assert_eq!(ended, Err(std::io::ErrorKind::ConnectionReset));
-    let refused = run("client", &[&address, "third"]);
+    let refused = run("client", &[DESERTED, "third"]);
     assert!(
-        refused.contains(&format!("{address} refused the connection")),
+        refused.contains(&format!("{DESERTED} refused the connection")),
         "{refused}"
     );
 }

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Once;
 
+use socket2::{Domain, Socket, Type};
 use tidewaiter::io::{Listener, Stream};
 use tidewaiter::port::Datagram;
 use tidewaiter::process::Command;
@@ -168,9 +169,10 @@ fn a_connection_tells_when_it_begins_and_why_it_ends_within_its_span() {
 fn a_connection_that_fails_tells_why() {
     keep();
     let reactor = reactor();
-    let free = std::net::TcpListener::bind(any_port()).unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+    // Nobody listens at an address that is only bound.
+    let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    bound.bind(&any_port().into()).unwrap();
+    let address = bound.local_addr().unwrap().as_socket().unwrap();
     let failed = reactor.block_on(async { Stream::connect(&reactor, address).await.map(drop) });
     assert!(
         matches!(failed, Ok(Err(ConnectError::Refused { .. }))),

@@ -122,6 +122,8 @@ mod unix {
     use std::path::{Path, PathBuf};
     use std::process::{Command, Stdio};
 
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
+
     use super::{assert_echo, converse, failure};
     use crate::shutdown::terminate;
     use crate::support::{PATIENCE, Server, field, serve, tidewaiter};
@@ -191,7 +193,12 @@ mod unix {
     #[test]
     fn the_socket_of_a_dead_server_is_replaced_and_a_file_is_not() {
         let folder = Folder::new("stale");
-        drop(UnixListener::bind(folder.path()).expect("a free path"));
+        // It does not listen: the child of another test may have a copy of it, until its program starts.
+        let dead =
+            rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).expect("a socket");
+        let address = SocketAddrUnix::new(folder.path()).expect("a short path");
+        rustix::net::bind(&dead, &address).expect("a free path");
+        drop(dead);
         assert!(folder.path().exists(), "nobody removes it");
         let server = Server::start_on(&folder.place(), "echo", &[]);
         assert_echo(&converse(&folder.place(), b"hello"), b"hello");

@@ -146,7 +146,7 @@ fn an_adopted_socket_tells_refusals() {
     let Some(reactor) = with_sockets() else {
         return;
     };
-    let closed = UdpSocket::bind(any_port()).unwrap().local_addr().unwrap();
+    let closed = super::datagrams::deserted();
     let client = Client::new(3);
     let socket = UdpSocket::bind(any_port()).unwrap();
     socket.connect(closed).unwrap();

@@ -12,7 +12,7 @@ use tidewaiter::{
 };
 
 use super::support::{
-    Countdown, Echo, Log, Script, Silent, any_port, pair, reactor, run, run_clean,
+    Countdown, Echo, Log, Script, Silent, any_port, deserted_port, pair, reactor, run, run_clean,
 };
 
 /// Notes the outcome of a connect, and counts down.
@@ -79,7 +79,7 @@ fn closed_port() -> SocketAddr {
 
 #[test]
 fn a_port_at_which_nobody_listens_refuses() {
-    let address = closed_port();
+    let address = deserted_port();
     assert_eq!(connect(address), format!("refused by {address}"));
 }
 
@@ -164,7 +164,7 @@ fn a_stop_ends_connecting() {
 fn connecting_can_be_cancelled_before_it_begins_and_not_once_it_is_done() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
     let outcome = Outcome::new(&reactor, &log, &countdown);
-    reactor.connect_tcp(closed_port(), outcome).cancel();
+    reactor.connect_tcp(deserted_port(), outcome).cancel();
     run_clean(&reactor);
     assert_eq!(log.take(), ["cancelled"]);
 }
@@ -384,7 +384,7 @@ fn a_local_address_is_bound_before_connecting() {
 
 #[test]
 fn a_local_address_that_is_not_ours_or_of_another_family_is_refused() {
-    let target = closed_port();
+    let target = deserted_port();
     let foreign = SocketAddr::from(([192, 0, 2, 1], 0));
     let options = ConnectOptions::from(target).local_address(foreign);
     assert_eq!(

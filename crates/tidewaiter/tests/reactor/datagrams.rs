@@ -2,10 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use tidewaiter::port::{Datagram, DatagramError, DatagramOptions};
@@ -112,10 +112,14 @@ pub(crate) fn ip_of(transport: &DatagramTransport) -> SocketAddr {
     address.socket_addr().expect("an IP address")
 }
 
-/// An address at which nobody listens.
+/// An address at which nobody listens, another one each time: no OS assigns these ports.
+///
+/// A socket that was closed just now may still receive: on Unix, the children that other tests fork hold a copy of every
+/// descriptor until their programs start.
 pub(crate) fn deserted() -> SocketAddr {
-    let socket = UdpSocket::bind(any_port()).expect("a port is free");
-    socket.local_addr().expect("it is bound")
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let port = 1 + NEXT.fetch_add(1, Ordering::Relaxed) % 6;
+    SocketAddr::from(([127, 0, 0, 1], port))
 }
 
 #[test]

@@ -1,17 +1,15 @@
 //! Closures as factories: they refuse connections, and hear that connecting failed.
 
-use std::net::TcpListener;
-
 use tidewaiter::{ConnectError, ConnectOptions, Protocol};
 
-use super::support::{Countdown, Echo, Log, Script, Silent, any_port, reactor, run_clean};
+use super::support::{
+    Countdown, Echo, Log, Script, Silent, any_port, deserted_port, reactor, run_clean,
+};
 
 #[test]
 fn a_closure_hears_that_connecting_failed() {
     let (reactor, log) = (reactor(), Log::default());
-    let listener = TcpListener::bind(any_port()).expect("a port is free");
-    let closed = listener.local_addr().expect("it is bound");
-    drop(listener);
+    let closed = deserted_port();
     let heard = log.clone();
     let connector = reactor
         .connect_tcp(closed, |_| Silent)

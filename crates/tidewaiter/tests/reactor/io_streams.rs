@@ -10,7 +10,7 @@ use tidewaiter::io::{Listener, Stream};
 use tidewaiter::{ConnectError, Reactor, yield_now};
 
 pub(super) use super::io_support::{check, pair, poll_once};
-use super::support::{any_port, assert_empty, byte_at, pattern, reactor, run};
+use super::support::{any_port, assert_empty, byte_at, deserted_port, pattern, reactor, run};
 
 const fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
@@ -206,23 +206,14 @@ fn a_reset_is_an_error_after_what_arrived_before() {
 #[test]
 fn connecting_tells_why_it_failed_and_is_given_up_when_dropped() {
     let reactor = reactor();
-    let closed = reactor
-        .block_on(async { Listener::bind(&reactor, any_port()).unwrap().local_addr() })
-        .unwrap();
+    let closed = deserted_port();
     check(&reactor, async {
-        // The listener is closed by now.
-        yield_now().await;
-        yield_now().await;
-        let refused = Stream::connect(&reactor, closed.clone()).await;
+        let refused = Stream::connect(&reactor, closed).await;
         assert!(
             matches!(refused, Err(ConnectError::Refused { .. })),
             "{refused:?}"
         );
-        assert!(
-            poll_once(Stream::connect(&reactor, closed.clone()))
-                .await
-                .is_none()
-        );
+        assert!(poll_once(Stream::connect(&reactor, closed)).await.is_none());
     });
     let late = reactor.spawn({
         let reactor = reactor.clone();

@@ -49,12 +49,20 @@ fn an_address_that_cannot_be_bound_is_named() {
     run_clean(&reactor);
 }
 
-/// Expects to be refused, and then stops.
+/// Expects to be refused, soon at least, and then stops.
 struct Refused;
 
 impl Factory for Refused {
+    /// A child that another test has just forked may hold a copy of the listener, until its program starts.
     fn build_protocol(&mut self, _: Address) -> Option<Box<dyn Protocol>> {
-        panic!("nobody listens any more");
+        let again = |transport: &Transport| {
+            let listener = transport.peer_addr().expect("it was connected");
+            transport.abort_connection();
+            let connect = move |reactor: &Reactor| drop(reactor.connect_tcp(listener, Refused));
+            let reactor = transport.reactor();
+            reactor.call_later(Duration::from_millis(1), connect);
+        };
+        Some(Box::new(Script::new().made(again)))
     }
 
     fn connection_failed(&mut self, reactor: &Reactor, error: ConnectError) {

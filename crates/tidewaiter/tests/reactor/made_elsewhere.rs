@@ -12,7 +12,8 @@ use tidewaiter::{
 };
 
 use super::support::{
-    Countdown, Echo, Log, Script, Silent, any_port, assert_empty, pair, reactor, run_clean,
+    Countdown, Echo, Log, Script, Silent, any_port, assert_empty, deserted_port, pair, reactor,
+    run_clean,
 };
 
 /// A blocking socket that is not connected.
@@ -169,9 +170,8 @@ fn a_socket_made_elsewhere_is_connected() {
 #[test]
 fn a_failure_to_connect_keeps_the_code_of_the_os() {
     let (reactor, log) = (reactor(), Log::default());
-    let nobody = TcpListener::bind(any_port()).unwrap().local_addr().unwrap();
     let once = Once::new(Silent, &log);
-    reactor.connect_tcp_with(unconnected(), nobody, once);
+    reactor.connect_tcp_with(unconnected(), deserted_port(), once);
     assert!(log.take().is_empty(), "only the loop makes callbacks");
     run_clean(&reactor);
     let expected = match crate::SIMULATED {

@@ -26,6 +26,14 @@ pub(crate) fn any_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
+/// An address at which nobody listens: no OS assigns this port.
+///
+/// A listener that was closed just now may still listen: on Unix, the children that other tests fork hold a copy of every
+/// descriptor until their programs start.
+pub(crate) fn deserted_port() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 1))
+}
+
 /// Runs the reactor until the test stops it, and returns how it ended. Fails when that takes too long.
 ///
 /// A thread keeps the time, because a delayed call would be due at once on a simulated clock.

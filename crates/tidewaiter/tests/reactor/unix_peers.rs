@@ -19,12 +19,13 @@
 use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 
 use tidewaiter::port::{ListenOptions, PassedDescriptors};
 use tidewaiter::{Address, Error, Protocol, Transport, UnixAddress};
 
 use super::promises::support::{Countdown, Echo, Script, Silent, reactor, run_clean};
+use super::socket_files::leave_dead;
 use crate::support::folder::Folder;
 
 /// libuv, `uv_pipe_bind`: "Paths on Unix get truncated". Ours are refused, because a socket elsewhere than asked for is
@@ -63,7 +64,7 @@ fn libuv_the_file_goes_with_the_server_unless_it_is_anothers() {
 fn tokio_a_path_in_use_is_refused_without_the_lock() {
     let folder = Folder::new();
     let address = folder.socket("a");
-    drop(UnixListener::bind(address.as_pathname().expect("a path")));
+    leave_dead(address.as_pathname().expect("a path"));
     let reactor = reactor();
     let mut options = ListenOptions::new(address);
     options.socket_file.lock = false;
