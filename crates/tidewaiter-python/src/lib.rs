@@ -33,6 +33,8 @@ mod _tidewaiter {
     #[pymodule_export]
     use super::asyncio::streams::waiter::StreamWaiter;
     #[pymodule_export]
+    use super::asyncio::tls::TlsPump;
+    #[pymodule_export]
     use super::asyncio::transport::SocketTransport;
     #[pymodule_export]
     use super::asyncio::watch::Descriptors;

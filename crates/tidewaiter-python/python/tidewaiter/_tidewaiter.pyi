@@ -2,6 +2,7 @@
 
 from asyncio import BaseProtocol, Future, StreamReader, Task
 from asyncio import Handle as AsyncioHandle
+from asyncio.sslproto import SSLProtocol
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextvars import Context
 from typing import Any, ClassVar, TypeVar, final
@@ -32,6 +33,7 @@ __all__ = [
     "StreamListener",
     "StreamWaiter",
     "TimerHandle",
+    "TlsPump",
     "TwistedLoop",
     "Watch",
     "__version__",
@@ -379,6 +381,8 @@ class SocketTransport:
     @property
     def _loop(self) -> AsyncioLoop: ...
     @property
+    def _paused(self) -> bool: ...
+    @property
     def _protocol_paused(self) -> bool: ...
     @property
     def _sock_fd(self) -> int | None: ...
@@ -405,6 +409,13 @@ class AsyncioStream:
     def readuntil(self, separator: Any = ...) -> StreamCall[bytes]: ...
     def readexactly(self, n: int) -> StreamCall[bytes]: ...
     def drain(self) -> StreamCall[None]: ...
+
+@final
+class TlsPump:
+    """The traffic of a connection with asyncio's TLS, once the handshake is over."""
+
+    def __new__(cls, protocol: SSLProtocol, attributes: dict[str, Any]) -> TlsPump: ...
+    def write(self, data: bytes | bytearray | memoryview) -> None: ...
 
 @final
 class StreamCall(Coroutine[Any, Any, _T]):

@@ -12,5 +12,6 @@ pub(crate) mod pipes;
 pub(crate) mod server;
 pub(crate) mod streams;
 mod tasks;
+pub(crate) mod tls;
 pub(crate) mod transport;
 pub(crate) mod watch;

@@ -24,14 +24,14 @@ type Switch = unsafe extern "C" fn(*mut PyObject) -> c_int;
 type CopyCurrent = unsafe extern "C" fn() -> *mut PyObject;
 
 /// Python's functions for contexts.
-struct Functions {
+pub(crate) struct Functions {
     enter: Switch,
     exit: Switch,
     copy_current: CopyCurrent,
 }
 
 /// Returns `None` if Python's functions cannot be found in this process.
-fn functions(py: Python<'_>) -> Option<&Functions> {
+pub(crate) fn functions(py: Python<'_>) -> Option<&Functions> {
     static FUNCTIONS: PyOnceLock<Option<Functions>> = PyOnceLock::new();
     let functions = FUNCTIONS.get_or_init(py, || {
         let enter = address(c"PyContext_Enter");
@@ -119,7 +119,7 @@ fn run<'py>(args: impl Iterator<Item = Bound<'py, PyAny>>) -> PyResult<Bound<'py
 
 /// Calls a method without a bound method or a tuple of the arguments, which the stable interface for Python 3.10 can do
 /// with this function alone.
-fn method_called<'py, const N: usize>(
+pub(crate) fn method_called<'py, const N: usize>(
     object: &Bound<'py, PyAny>,
     name: &Bound<'py, PyString>,
     args: [&Bound<'py, PyAny>; N],
@@ -144,11 +144,11 @@ const ARGUMENTS_MAX: usize = 2;
 
 impl Functions {
     /// Makes a call in `context`, and leaves it again.
-    fn within<'py>(
+    pub(crate) fn within<R>(
         &self,
-        context: &Bound<'py, PyAny>,
-        call: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+        context: &Bound<'_, PyAny>,
+        call: impl FnOnce() -> PyResult<R>,
+    ) -> PyResult<R> {
         // SAFETY: this thread is attached to the interpreter. The function raises if the object is no context.
         if unsafe { (self.enter)(context.as_ptr()) } != 0 {
             return Err(PyErr::fetch(context.py()));

@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 from tidewaiter._tidewaiter import AsyncioLoop
 from tidewaiter._views import View, given_away
-from tidewaiter.asyncio import _native_streams
+from tidewaiter.asyncio import _native_streams, _tls
 
 if TYPE_CHECKING:
     from asyncio import BaseProtocol, Future, Server
@@ -114,6 +114,7 @@ class Streams(AsyncioLoop, base_events.BaseEventLoop):
 
     _adopt_stream = staticmethod(_native_streams.adopt)
     _drained = staticmethod(_native_streams.drained)
+    _adopt_tls = staticmethod(_tls.adopt)
 
     def _make_ssl_transport(
         self,

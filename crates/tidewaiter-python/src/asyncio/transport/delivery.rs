@@ -10,6 +10,7 @@ use tidewaiter::Transport;
 
 use super::{SocketTransport, State};
 use crate::asyncio::streams::{AsyncioStream, WeakStream};
+use crate::asyncio::tls::{self, TlsPump};
 
 /// A protocol, and how it takes bytes.
 pub(super) enum Receiver {
@@ -19,14 +20,23 @@ pub(super) enum Receiver {
     Buffered(Py<PyAny>),
     /// Asyncio's protocol of a stream: the stream takes them.
     Stream(Box<(Py<PyAny>, WeakStream)>),
+    /// Asyncio's protocol of TLS, before the handshake is over.
+    Handshake(Py<PyAny>),
+    /// The same after the handshake: the pump takes them, or else the protocol by its methods.
+    Tls(Box<(Py<PyAny>, Py<TlsPump>)>),
 }
 
 impl Receiver {
     pub(super) fn new(protocol: Bound<'_, PyAny>) -> PyResult<Receiver> {
         static BUFFERED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        static TLS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         let py = protocol.py();
         let class = BUFFERED.import(py, "asyncio", "BufferedProtocol")?;
         if protocol.is_instance(class)? {
+            let tls = TLS.import(py, "asyncio.sslproto", "SSLProtocol")?;
+            if protocol.get_type().is(tls) {
+                return Ok(Receiver::Handshake(protocol.unbind()));
+            }
             return Ok(Receiver::Buffered(protocol.unbind()));
         }
         Ok(Receiver::Plain(protocol.unbind()))
@@ -34,13 +44,16 @@ impl Receiver {
 
     pub(super) fn protocol<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
         match self {
-            Receiver::Plain(protocol) | Receiver::Buffered(protocol) => protocol.bind(py).clone(),
+            Receiver::Plain(protocol)
+            | Receiver::Buffered(protocol)
+            | Receiver::Handshake(protocol) => protocol.bind(py).clone(),
             Receiver::Stream(stream) => stream.0.bind(py).clone(),
+            Receiver::Tls(tls) => tls.0.bind(py).clone(),
         }
     }
 
     fn is_buffered(&self) -> bool {
-        matches!(self, Receiver::Buffered(_))
+        !matches!(self, Receiver::Plain(_) | Receiver::Stream(_))
     }
 
     fn stream(&self) -> Option<&WeakStream> {
@@ -52,13 +65,20 @@ impl Receiver {
 
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self {
-            Receiver::Plain(protocol) | Receiver::Buffered(protocol) => visit.call(protocol),
+            Receiver::Plain(protocol)
+            | Receiver::Buffered(protocol)
+            | Receiver::Handshake(protocol) => visit.call(protocol),
             Receiver::Stream(stream) => visit.call(&stream.0),
+            Receiver::Tls(tls) => {
+                visit.call(&tls.0)?;
+                visit.call(&tls.1)
+            }
         }
     }
 }
 
 const DATA_RECEIVED: &str = "Fatal error: protocol.data_received() call failed.";
+const BUFFER_UPDATED: &str = "Fatal error: protocol.buffer_updated() call failed.";
 
 /// An exception of a protocol's, and which of its calls raised it.
 struct Failed {
@@ -101,12 +121,20 @@ impl State {
             stream.feed(py, data).map_err(failed(DATA_RECEIVED))?;
             return Ok(data.len());
         }
+        if let Some(pump) = self.pump(py) {
+            let received = pump.get().receive(self.context.bind(py), data);
+            if received.map_err(failed(BUFFER_UPDATED))? {
+                return Ok(data.len());
+            }
+        }
         let (protocol, buffered) = match &*self.receiver.borrow() {
             Some(receiver) => (receiver.protocol(py), receiver.is_buffered()),
             None => return Ok(data.len()),
         };
         if buffered {
-            return self.fill_buffer(&protocol, data);
+            let taken = self.fill_buffer(&protocol, data)?;
+            self.begin_tls(py).map_err(failed(BUFFER_UPDATED))?;
+            return Ok(taken);
         }
         let bytes = PyBytes::new(py, data);
         self.call(&protocol, intern!(py, "data_received"), [bytes.as_any()])
@@ -120,6 +148,37 @@ impl State {
         receiver.as_ref()?.stream().cloned()
     }
 
+    /// The pump of a connection with TLS, once the handshake is over.
+    fn pump(&self, py: Python<'_>) -> Option<Py<TlsPump>> {
+        match &*self.receiver.borrow() {
+            Some(Receiver::Tls(tls)) => Some(tls.1.clone_ref(py)),
+            _ => None,
+        }
+    }
+
+    /// Has a pump take what arrives from here on, if the handshake is over, and the protocol is as asyncio made it.
+    fn begin_tls(&self, py: Python<'_>) -> PyResult<()> {
+        let protocol = match &*self.receiver.borrow() {
+            Some(Receiver::Handshake(protocol)) => protocol.clone_ref(py),
+            _ => return Ok(()),
+        };
+        if !protocol
+            .getattr(py, intern!(py, "_state"))?
+            .is(tls::wrapped(py)?)
+        {
+            return Ok(());
+        }
+        let adopt = intern!(py, "_adopt_tls");
+        let pump = self.home.call_method1(py, adopt, (&protocol,))?;
+        let receiver = match pump.extract::<Option<Py<TlsPump>>>(py)? {
+            Some(pump) => Receiver::Tls(Box::new((protocol, pump))),
+            None => Receiver::Buffered(protocol),
+        };
+        let replaced = self.receiver.replace(Some(receiver));
+        drop(replaced);
+        Ok(())
+    }
+
     fn fill_buffer(&self, protocol: &Bound<'_, PyAny>, data: &[u8]) -> Result<usize, Failed> {
         let py = protocol.py();
         let buffer = self
@@ -131,9 +190,7 @@ impl State {
             let taken = taken.into_pyobject(py)?;
             self.call(protocol, intern!(py, "buffer_updated"), [taken.as_any()])
         };
-        updated().map_err(failed(
-            "Fatal error: protocol.buffer_updated() call failed.",
-        ))?;
+        updated().map_err(failed(BUFFER_UPDATED))?;
         Ok(taken)
     }
 

@@ -143,6 +143,12 @@ impl SocketTransport {
         self.state(py).descriptor.get()
     }
 
+    /// Whether the protocol has paused reading. The TLS of Python 3.10 asks.
+    #[getter(_paused)]
+    fn paused(&self, py: Python<'_>) -> bool {
+        self.state(py).paused.get()
+    }
+
     #[classattr]
     #[pyo3(name = "_start_tls_compatible")]
     const START_TLS_COMPATIBLE: bool = true;

@@ -98,7 +98,10 @@ impl State {
 #[pymethods]
 impl SocketTransport {
     /// Sends `data`, together with everything else that is written in this turn of the loop.
-    fn write(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+    pub(in crate::asyncio) fn write(
+        slf: &Bound<'_, Self>,
+        data: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
         let py = slf.py();
         check_type(data)?;
         let state = slf.get().state(py);
