@@ -118,7 +118,7 @@ impl ReadHalf {
     /// Waits until there are bytes in `current`. It stays empty at the end of the stream.
     pub(super) fn poll_current(&mut self, context: &Context<'_>) -> Poll<io::Result<()>> {
         if self.current.is_empty()
-            && let Some(piece) = ready!(self.shared.poll_piece(&self.transport, context))?
+            && let Some(piece) = ready!(self.shared.poll_piece(context))?
         {
             self.current.set(piece);
         }

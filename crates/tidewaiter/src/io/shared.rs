@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use super::received::{Piece, Received};
 use super::waiting::Waiting;
 use crate::error::Reason;
-use crate::transport::{Producer, ProducerKind, Protocol, Transport};
+use crate::transport::{Pause, Producer, ProducerKind, Protocol, Transport};
 
 /// At this many bytes that were not read yet, the stream receives no more until half of them were.
 const HELD_MAX: usize = 64 * 1024;
@@ -53,8 +53,8 @@ pub(super) fn copy_of(error: &io::Error) -> io::Error {
 #[derive(Default)]
 pub(super) struct Shared {
     received: RefCell<Received>,
-    /// Whether receiving is paused because much was not read yet.
-    paused: Cell<bool>,
+    /// Held while much was not read yet. It is apart from the pauses of the application.
+    pause: Cell<Option<Pause>>,
     peer_ended: Cell<bool>,
     write_ended: Cell<bool>,
     end: RefCell<Option<End>>,
@@ -67,18 +67,14 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Waits for the next piece; `None` at the end of the stream.
-    pub(super) fn poll_piece(
-        &self,
-        transport: &Transport,
-        context: &Context<'_>,
-    ) -> Poll<io::Result<Option<Piece>>> {
+    pub(super) fn poll_piece(&self, context: &Context<'_>) -> Poll<io::Result<Option<Piece>>> {
         let (piece, left) = {
             let mut received = self.received.borrow_mut();
             (received.take(), received.len())
         };
         if piece.is_some() {
-            if left <= HELD_MAX / 2 && self.paused.replace(false) {
-                transport.resume_producing();
+            if left <= HELD_MAX / 2 {
+                drop(self.pause.take());
             }
             return Poll::Ready(Ok(piece));
         }
@@ -195,10 +191,12 @@ impl Shared {
     pub(super) fn received(&self, transport: &Transport, data: &[u8]) {
         let mut received = self.received.borrow_mut();
         received.add(data, || transport.reactor().share_received(data));
-        if received.len() >= HELD_MAX && !self.paused.replace(true) {
-            transport.pause_producing();
-        }
+        let held = received.len();
         drop(received);
+        if held >= HELD_MAX {
+            let pause = self.pause.take().unwrap_or_else(|| transport.pause());
+            self.pause.set(Some(pause));
+        }
         self.reader.wake();
     }
 
@@ -208,6 +206,8 @@ impl Shared {
 
     pub(super) fn ended(&self, reason: &Reason) {
         self.end.replace(Some(End::of(reason)));
+        // It refers to the stream, which refers to us.
+        drop(self.pause.take());
         self.reader.wake();
         self.writer.wake();
         self.closer.wake();

@@ -9,7 +9,7 @@ use tidewaiter::bytes::Bytes;
 use tidewaiter::io::{Listener, Stream};
 use tidewaiter::{ConnectError, Reactor, yield_now};
 
-pub(super) use super::io_support::{check, pair, poll_once};
+pub(super) use super::io_support::{breathe, check, pair, poll_once};
 use super::support::{any_port, assert_empty, byte_at, deserted_port, pattern, reactor, run};
 
 const fn ms(count: u64) -> Duration {
@@ -104,6 +104,43 @@ fn a_writer_waits_for_a_slow_reader_and_nothing_is_lost() {
         assert_eq!(read, TOTAL);
         let (most, _) = writing.await.unwrap();
         assert!(most < 200_000, "{most} bytes were queued");
+    });
+}
+
+#[test]
+fn a_pause_of_the_application_outlasts_that_of_a_stream_which_holds_much() {
+    const TOTAL: usize = 4 << 20;
+    /// A stream holds 64 KiB, and the rest of the piece with which it reaches them.
+    const HELD_MAX: usize = 2 * 64 * 1024;
+    let reactor = reactor();
+    check(&reactor, async {
+        let (mut client, mut server) = pair(&reactor).await;
+        let all = pattern(TOTAL);
+        let writing = reactor.spawn({
+            let all = all.clone();
+            async move {
+                client.write_all(&all).await.unwrap();
+                client
+            }
+        });
+        // The stream pauses once it holds 64 KiB.
+        while reactor.metrics().bytes_received < 64 * 1024 {
+            breathe(&reactor).await;
+        }
+        server.transport().pause_producing();
+        let mut read = vec![0; TOTAL];
+        let mut count = 0;
+        for _ in 0..20 {
+            while let Some(more) = poll_once(server.read(&mut read[count..])).await {
+                count += more.unwrap();
+            }
+            breathe(&reactor).await;
+        }
+        assert!((64 * 1024..=HELD_MAX).contains(&count), "{count}");
+        server.transport().resume_producing();
+        server.read_exact(&mut read[count..]).await.unwrap();
+        assert!(read == all);
+        writing.await.unwrap();
     });
 }
 
