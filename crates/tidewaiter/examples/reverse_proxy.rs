@@ -51,7 +51,7 @@ async fn copy(mut from: ReadHalf, mut to: WriteHalf) -> io::Result<u64> {
             return Ok(copied);
         }
         copied += chunk.len() as u64;
-        to.write_all(&chunk).await?;
+        to.write_chunk(chunk).await?;
     }
 }
 

@@ -12,6 +12,11 @@ use super::received::{Chunk, Current};
 use super::shared::Shared;
 use crate::transport::Transport;
 
+/// A writer waits once more than this is queued to be sent: as much as one receive of a surge brings, so that what is passed on
+/// leaves in one send...
+const HIGH_WATER: usize = 256 * 1024;
+/// ...and until no more than this is.
+const LOW_WATER: usize = 64 * 1024;
 /// [`WriteHalf::write_all_buf`] writes at most so many bytes before it looks again whether the queue is full.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
 /// It copies fewer bytes than this, and takes more from the buffer without a copy if the buffer can do that.
@@ -167,13 +172,15 @@ pub struct WriteHalf {
 
 impl WriteHalf {
     pub(super) fn new(transport: &Transport, shared: Rc<Shared>) -> WriteHalf {
+        transport.set_water_marks(LOW_WATER, HIGH_WATER);
         WriteHalf {
             transport: transport.clone(),
             shared,
         }
     }
 
-    /// Waits while much is queued to be sent ([`Transport::is_congested`]), and then writes all bytes.
+    /// Waits while much is queued to be sent ([`Transport::is_congested`]), and then writes all bytes. Much is more than
+    /// 256 KiB, until 64 KiB are left; [`Transport::set_water_marks`] sets other limits.
     ///
     /// They are copied, and sent at the end of the turn, together with what else is written to the stream in it. That
     /// they were sent, [`flush`](WriteHalf::flush) tells. Dropping the future before it is ready writes nothing. For many
