@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -59,7 +59,7 @@ impl Child {
     /// The program, the step that failed and the reason, as [`SpawnError`] has them, inside of an [`io::Error`] of the
     /// reason's kind; the system's reason if the thread cannot be started.
     pub fn spawn(command: &Command) -> io::Result<Child> {
-        let (command, exit) = (command.clone(), Arc::new(Exit::new()));
+        let (command, exit) = (command.clone(), Arc::<Exit>::default());
         let told = Arc::clone(&exit);
         let spawned = call(move |reactor| Watch::spawn(reactor, &command, told))?;
         let (remote, shared) = spawned.map_err(|error| {
@@ -131,13 +131,15 @@ impl Child {
     /// taken out of the fields before, nothing is read.
     pub async fn output(mut self) -> Output {
         drop(self.stdin.take());
-        let stdout = pin!(read_all(self.stdout.take()));
-        let stderr = pin!(read_all(self.stderr.take()));
-        let (stdout, stderr) = both(stdout, stderr).await;
+        let pipes = [self.stdout.take(), self.stderr.take()];
+        // None of them wakes this task before its end, and the child's end comes last as a rule: so one wake-up will do.
+        pipes.iter().flatten().for_each(ChildPipe::gather);
+        let status = self.wait().await;
+        let [stdout, stderr] = pipes.map(gathered);
         Output {
-            status: self.wait().await,
-            stdout,
-            stderr,
+            status,
+            stdout: stdout.await,
+            stderr: stderr.await,
         }
     }
 
@@ -166,45 +168,11 @@ impl fmt::Debug for Child {
     }
 }
 
-/// Reads a pipe to its end.
-async fn read_all(pipe: Option<ChildPipe>) -> Vec<u8> {
-    let mut all = Vec::new();
-    let Some(mut pipe) = pipe else { return all };
-    loop {
-        let piece = poll_fn(|context| pipe.poll_piece(context)).await;
-        if piece.is_empty() {
-            return all;
-        }
-        all.extend_from_slice(&piece);
+async fn gathered(pipe: Option<ChildPipe>) -> Vec<u8> {
+    match pipe {
+        Some(pipe) => pipe.gathered().await,
+        None => Vec::new(),
     }
-}
-
-/// Waits for two futures at once.
-async fn both<T>(
-    mut first: Pin<&mut impl Future<Output = T>>,
-    mut second: Pin<&mut impl Future<Output = T>>,
-) -> (T, T) {
-    let mut done = (None, None);
-    poll_fn(|context| {
-        if done.0.is_none()
-            && let Poll::Ready(value) = first.as_mut().poll(context)
-        {
-            done.0 = Some(value);
-        }
-        if done.1.is_none()
-            && let Poll::Ready(value) = second.as_mut().poll(context)
-        {
-            done.1 = Some(value);
-        }
-        match (done.0.take(), done.1.take()) {
-            (Some(first), Some(second)) => Poll::Ready((first, second)),
-            waiting => {
-                done = waiting;
-                Poll::Pending
-            }
-        }
-    })
-    .await
 }
 
 /// Waits for a future on this thread.
@@ -251,7 +219,7 @@ impl Watch {
         let shared: Pipes = process
             .pipes()
             .into_iter()
-            .map(|fd| (fd, Arc::new(Shared::new())))
+            .map(|fd| (fd, Arc::default()))
             .collect();
         pipes.replace(shared.clone());
         Ok((process.remote(), shared))

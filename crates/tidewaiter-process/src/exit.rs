@@ -14,13 +14,10 @@ pub(crate) struct End {
 }
 
 /// Where the end of a child is told.
+#[derive(Default)]
 pub(crate) struct Exit(Watched<Option<End>>);
 
 impl Exit {
-    pub(crate) fn new() -> Exit {
-        Exit(Watched::new(None))
-    }
-
     pub(crate) fn tell(&self, end: End) {
         self.0.change(|told| *told = Some(end));
     }

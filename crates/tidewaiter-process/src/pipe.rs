@@ -1,27 +1,31 @@
 //! One pipe of a child.
 
-use std::collections::VecDeque;
 use std::fmt;
+use std::future::poll_fn;
 use std::io::{self, Read, Write};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use tidewaiter::RemoteProcess;
 
 use crate::waiting::Watched;
 
-/// At this many bytes that were not read yet, no more are received until half of them were: several times as many as arrive
-/// at once, so that a child that writes much and a reader that keeps up seldom wait for each other.
-const HELD_MAX: usize = 256 * 1024;
+/// At this many bytes that the reader has not taken yet, no more are received until it takes them: several times as many as
+/// arrive at once, so that a child that writes much and a reader that keeps up seldom wait for each other.
+const RECEIVED_MAX: usize = 256 * 1024;
+/// A pipe that waits for bytes keeps the memory of the last ones, for the next ones, if it is no more than this.
+const SPARE_MAX: usize = 4 * 1024;
 /// At this many bytes on their way to the thread, a writer waits.
 const SENDING_MAX: usize = 64 * 1024;
 
 #[derive(Default)]
 struct State {
-    received: VecDeque<Bytes>,
-    held: usize,
+    /// The bytes that arrived and that the reader has not taken yet.
+    received: Vec<u8>,
+    /// Whether the reader takes all bytes together, once the pipe is closed.
+    gathers: bool,
     /// Whether receiving is paused.
     paused: bool,
     /// How many written bytes the thread has not queued yet.
@@ -33,22 +37,19 @@ struct State {
 }
 
 /// The state that a pipe shares with the thread.
+#[derive(Default)]
 pub(crate) struct Shared(Watched<State>);
 
 impl Shared {
-    pub(crate) fn new() -> Shared {
-        Shared(Watched::new(State::default()))
-    }
-
     // The thread's side.
 
     /// Keeps bytes that arrived. Returns whether to receive no more for now.
     pub(crate) fn received(&self, bytes: &[u8]) -> bool {
-        let piece = Bytes::copy_from_slice(bytes);
-        self.0.change(|state| {
-            state.held += piece.len();
-            state.received.push_back(piece);
-            state.held >= HELD_MAX && !std::mem::replace(&mut state.paused, true)
+        self.0.change_and_wake_if(|state| {
+            state.received.extend_from_slice(bytes);
+            let full = !state.gathers && state.received.len() >= RECEIVED_MAX;
+            let pauses = full && !std::mem::replace(&mut state.paused, true);
+            (pauses, !state.gathers)
         })
     }
 
@@ -66,15 +67,21 @@ impl Shared {
 }
 
 impl State {
-    /// Waits for bytes, and takes those that arrived together: none at the end. Returns also whether receiving is to go
-    /// on.
-    fn take(&mut self) -> Option<(Bytes, bool)> {
-        let Some(piece) = self.received.pop_front() else {
-            return self.closed.then(|| (Bytes::new(), false));
-        };
-        self.held -= piece.len();
-        let resumes = self.held <= HELD_MAX / 2 && std::mem::replace(&mut self.paused, false);
-        Some((piece, resumes))
+    /// Waits for bytes, and exchanges them for the reader's memory, which is empty: none arrive after the end. Returns
+    /// whether receiving is to go on.
+    fn take(&mut self, memory: &mut Vec<u8>) -> Option<bool> {
+        if self.received.is_empty() {
+            free_if_large(&mut self.received);
+            free_if_large(memory);
+            return self.closed.then_some(false);
+        }
+        std::mem::swap(&mut self.received, memory);
+        Some(std::mem::replace(&mut self.paused, false))
+    }
+
+    /// Waits for the end, and takes all bytes.
+    fn take_all(&mut self) -> Option<Vec<u8>> {
+        self.closed.then(|| std::mem::take(&mut self.received))
     }
 
     /// Waits until the pipe takes bytes, and counts them.
@@ -96,20 +103,27 @@ impl State {
     }
 }
 
+fn free_if_large(memory: &mut Vec<u8>) {
+    if memory.capacity() > SPARE_MAX {
+        *memory = Vec::new();
+    }
+}
+
 /// One pipe of a child: its standard input, output or error output, another descriptor, or its terminal.
 ///
 /// It reads what the child writes and writes what the child reads, each as far as the pipe has that direction; the other
 /// one ends at once. Tasks of any runtime read and write it, by the traits of `futures-io` and, with the feature `tokio`, of
 /// tokio; code that blocks does so [`into_blocking`](ChildPipe::into_blocking). Dropping a future loses nothing.
 ///
-/// The child's bytes are held up to 256 KiB; then the child waits. A writer waits while the child does not read.
+/// The child's bytes are held up to 512 KiB; then the child waits. A writer waits while the child does not read.
 /// Dropping the pipe closes it, once what was written is sent.
 pub struct ChildPipe {
     shared: Arc<Shared>,
     remote: RemoteProcess,
     fd: u32,
-    /// What was taken from the received bytes, and not read yet.
-    current: Bytes,
+    /// The bytes that were taken of those that arrived, and how many of them were read.
+    taken: Vec<u8>,
+    read: usize,
 }
 
 impl ChildPipe {
@@ -118,7 +132,8 @@ impl ChildPipe {
             shared,
             remote,
             fd,
-            current: Bytes::new(),
+            taken: Vec::new(),
+            read: 0,
         }
     }
 
@@ -149,14 +164,6 @@ impl ChildPipe {
         });
     }
 
-    /// Begins to read bytes that were taken.
-    fn set_current(&mut self, (piece, resumes): (Bytes, bool)) {
-        self.current = piece;
-        if resumes {
-            self.resume();
-        }
-    }
-
     fn send(&self, bytes: Bytes) {
         let (fd, count, shared) = (self.fd, bytes.len(), Arc::clone(&self.shared));
         let sent = self.remote.call(move |process| {
@@ -170,26 +177,61 @@ impl ChildPipe {
         }
     }
 
-    /// Waits until there are bytes in `current`. It stays empty at the end.
-    fn poll_current(&mut self, context: &Context<'_>) -> Poll<()> {
-        if self.current.is_empty() {
-            let taken = ready!(self.watched().poll(context, State::take));
-            self.set_current(taken);
+    /// The bytes that were taken and not read.
+    fn unread(&self) -> &[u8] {
+        &self.taken[self.read..]
+    }
+
+    /// Takes the bytes that have arrived, once all that were taken before are read. Returns what `wait` does, which waits
+    /// for a state of the pipe.
+    fn take_next(
+        &mut self,
+        wait: impl FnOnce(&Watched<State>, &mut Vec<u8>) -> Poll<bool>,
+    ) -> Poll<()> {
+        if self.unread().is_empty() {
+            self.taken.clear();
+            self.read = 0;
+            if ready!(wait(&self.shared.0, &mut self.taken)) {
+                self.resume();
+            }
         }
         Poll::Ready(())
     }
 
-    /// Waits for bytes, and takes those that arrived together: none at the end.
-    pub(crate) fn poll_piece(&mut self, context: &Context<'_>) -> Poll<Bytes> {
-        ready!(self.poll_current(context));
-        Poll::Ready(std::mem::take(&mut self.current))
+    /// Waits until there are unread bytes. There are none at the end.
+    fn poll_unread(&mut self, context: &Context<'_>) -> Poll<()> {
+        self.take_next(|watched, memory| watched.poll(context, |state| state.take(memory)))
     }
 
-    /// Moves bytes of `current` to `into`, as many as fit, and returns how many.
-    fn read_current(&mut self, into: &mut [u8]) -> usize {
-        let count = self.current.len().min(into.len());
-        self.current.copy_to_slice(&mut into[..count]);
+    /// Moves unread bytes to `into`, as many as fit, and returns how many.
+    fn read_unread(&mut self, into: &mut [u8]) -> usize {
+        let count = self.unread().len().min(into.len());
+        into[..count].copy_from_slice(&self.unread()[..count]);
+        self.read += count;
         count
+    }
+
+    /// Has all bytes kept for [`gathered`](ChildPipe::gathered), without waking anybody before the end.
+    pub(crate) fn gather(&self) {
+        let resumes = self.watched().change(|state| {
+            state.gathers = true;
+            std::mem::replace(&mut state.paused, false)
+        });
+        if resumes {
+            self.resume();
+        }
+    }
+
+    /// After [`gather`](ChildPipe::gather): waits for the end, and returns all bytes.
+    pub(crate) async fn gathered(mut self) -> Vec<u8> {
+        let rest = poll_fn(|context| self.watched().poll(context, State::take_all)).await;
+        if self.unread().is_empty() {
+            return rest;
+        }
+        let mut all = std::mem::take(&mut self.taken).split_off(self.read);
+        self.read = 0;
+        all.extend_from_slice(&rest);
+        all
     }
 
     fn poll_writing(&self, context: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
@@ -207,6 +249,9 @@ impl ChildPipe {
 
     /// Closes the pipe, once what was written is sent.
     pub fn close(&self) {
+        if self.watched().look(|state| state.closed) {
+            return;
+        }
         let fd = self.fd;
         // An error means that the thread has ended, and all pipes with it.
         let _ = self.remote.call(move |process| process.close_fd(fd));
@@ -239,11 +284,12 @@ impl BlockingPipe {
 
 impl Read for BlockingPipe {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.0.current.is_empty() && !into.is_empty() {
-            let taken = self.0.watched().wait(State::take);
-            self.0.set_current(taken);
+        if !into.is_empty() {
+            let _ = self
+                .0
+                .take_next(|watched, memory| Poll::Ready(watched.wait(|state| state.take(memory))));
         }
-        Ok(self.0.read_current(into))
+        Ok(self.0.read_unread(into))
     }
 }
 
@@ -268,9 +314,9 @@ impl futures_io::AsyncRead for ChildPipe {
         into: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         if !into.is_empty() {
-            ready!(self.poll_current(context));
+            ready!(self.poll_unread(context));
         }
-        Poll::Ready(Ok(self.read_current(into)))
+        Poll::Ready(Ok(self.read_unread(into)))
     }
 }
 
@@ -302,11 +348,11 @@ impl tokio::io::AsyncRead for ChildPipe {
         into: &mut tokio::io::ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if into.remaining() > 0 {
-            ready!(self.poll_current(context));
+            ready!(self.poll_unread(context));
         }
-        let count = self.current.len().min(into.remaining());
-        into.put_slice(&self.current[..count]);
-        self.current.advance(count);
+        let count = self.unread().len().min(into.remaining());
+        into.put_slice(&self.unread()[..count]);
+        self.read += count;
         Poll::Ready(Ok(()))
     }
 }
@@ -327,5 +373,98 @@ impl tokio::io::AsyncWrite for ChildPipe {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         futures_io::AsyncWrite::poll_close(self, context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    impl Count {
+        fn get(&self) -> usize {
+            self.0.load(Ordering::SeqCst)
+        }
+    }
+
+    fn wakes() -> (Arc<Count>, Waker) {
+        let count = Arc::<Count>::default();
+        (Arc::clone(&count), Waker::from(count))
+    }
+
+    #[test]
+    fn receiving_pauses_once_at_much_and_goes_on_when_it_is_taken() {
+        let (shared, much) = (Shared::default(), vec![b'x'; RECEIVED_MAX]);
+        assert!(!shared.received(b"little"));
+        assert!(shared.received(&much));
+        assert!(!shared.received(b"more"), "it is paused already");
+        let mut memory = Vec::new();
+        let resumes = shared.0.wait(|state| state.take(&mut memory));
+        assert_eq!((resumes, memory.len()), (true, much.len() + 10));
+        memory.clear();
+        assert!(!shared.received(b"again"));
+        let resumes = shared.0.wait(|state| state.take(&mut memory));
+        assert_eq!((resumes, &memory[..]), (false, &b"again"[..]));
+    }
+
+    #[test]
+    fn a_pipe_that_waits_keeps_little_memory() {
+        let (shared, mut memory) = (Shared::default(), vec![0; SPARE_MAX + 1]);
+        shared.received(&memory);
+        memory.clear();
+        assert!(shared.0.wait(|state| state.take(&mut memory).map(|_| true)));
+        memory.clear();
+        let (_, waker) = wakes();
+        let context = Context::from_waker(&waker);
+        let waits = shared.0.poll(&context, |state| state.take(&mut memory));
+        assert!(waits.is_pending());
+        let kept = shared.0.look(|state| state.received.capacity());
+        assert_eq!((memory.capacity(), kept), (0, 0));
+    }
+
+    #[test]
+    fn gathered_bytes_pause_nothing_and_wake_nobody_before_the_end() {
+        let (shared, much) = (Shared::default(), vec![b'x'; RECEIVED_MAX]);
+        shared.0.change(|state| state.gathers = true);
+        let (count, waker) = wakes();
+        let context = Context::from_waker(&waker);
+        assert!(shared.0.poll(&context, State::take_all).is_pending());
+        assert!(!shared.received(&much));
+        assert!(!shared.received(&much));
+        assert_eq!(count.get(), 0);
+        shared.close();
+        assert_eq!(count.get(), 1);
+        let Poll::Ready(all) = shared.0.poll(&context, State::take_all) else {
+            panic!("the pipe has ended");
+        };
+        assert_eq!(all.len(), 2 * much.len());
+    }
+
+    #[test]
+    fn all_that_wait_are_woken_once_for_a_change() {
+        let shared = Shared::default();
+        let waiting = [wakes(), wakes(), wakes()];
+        for (_, waker) in &waiting {
+            let context = Context::from_waker(waker);
+            for _ in 0..2 {
+                let mut memory = Vec::new();
+                let waits = shared.0.poll(&context, |state| state.take(&mut memory));
+                assert!(waits.is_pending());
+            }
+        }
+        shared.received(b"some");
+        shared.received(b"more");
+        assert_eq!(waiting.map(|(count, _)| count.get()), [1, 1, 1]);
     }
 }

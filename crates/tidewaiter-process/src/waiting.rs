@@ -4,30 +4,36 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 /// A value, and those that wait for its changes.
+#[derive(Default)]
 pub(crate) struct Watched<T> {
     value: Mutex<Waited<T>>,
     changed: Condvar,
 }
 
+#[derive(Default)]
 struct Waited<T> {
     value: T,
-    wakers: Vec<Waker>,
+    /// Most values have one waiter: it takes no allocation.
+    waker: Option<Waker>,
+    other_wakers: Vec<Waker>,
     /// How many threads block until the next change. To wake none would cost a system call as well.
     blocked: usize,
 }
 
-impl<T> Watched<T> {
-    pub(crate) fn new(value: T) -> Watched<T> {
-        Watched {
-            value: Mutex::new(Waited {
-                value,
-                wakers: Vec::new(),
-                blocked: 0,
-            }),
-            changed: Condvar::new(),
+impl<T> Waited<T> {
+    fn add(&mut self, waker: &Waker) {
+        let mut known = self.waker.iter().chain(&self.other_wakers);
+        if known.any(|old| old.will_wake(waker)) {
+            return;
+        }
+        match &mut self.waker {
+            none @ None => *none = Some(waker.clone()),
+            Some(_) => self.other_wakers.push(waker.clone()),
         }
     }
+}
 
+impl<T> Watched<T> {
     fn lock(&self) -> MutexGuard<'_, Waited<T>> {
         // Our own code alone runs under the lock, and does not panic half-way.
         self.value.lock().unwrap_or_else(PoisonError::into_inner)
@@ -35,15 +41,24 @@ impl<T> Watched<T> {
 
     /// Changes the value, and wakes all that wait.
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        self.change_and_wake_if(|value| (change(value), true))
+    }
+
+    /// Changes the value, and wakes all that wait if `change` says so.
+    pub(crate) fn change_and_wake_if<R>(&self, change: impl FnOnce(&mut T) -> (R, bool)) -> R {
         let mut waited = self.lock();
-        let result = change(&mut waited.value);
-        let wakers = std::mem::take(&mut waited.wakers);
+        let (result, wakes) = change(&mut waited.value);
+        if !wakes {
+            return result;
+        }
+        let first = waited.waker.take();
+        let others = std::mem::take(&mut waited.other_wakers);
         let blocked = waited.blocked > 0;
         drop(waited);
         if blocked {
             self.changed.notify_all();
         }
-        wakers.into_iter().for_each(Waker::wake);
+        first.into_iter().chain(others).for_each(Waker::wake);
         result
     }
 
@@ -62,10 +77,7 @@ impl<T> Watched<T> {
         if let Some(result) = look(&mut waited.value) {
             return Poll::Ready(result);
         }
-        let waker = context.waker();
-        if !waited.wakers.iter().any(|old| old.will_wake(waker)) {
-            waited.wakers.push(waker.clone());
-        }
+        waited.add(context.waker());
         Poll::Pending
     }
 

@@ -59,6 +59,19 @@ async fn output_of_both_pipes_is_read_while_the_child_writes_much() {
 }
 
 #[tokio::test]
+async fn output_goes_on_where_reading_ended() {
+    let mut child = Child::spawn(&sh("echo one; read line; seq 1 100000")).expect("it starts");
+    let mut first = [0; 2];
+    let stdout = child.stdout.as_mut().unwrap();
+    stdout.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"on");
+    let output = child.output().await;
+    let expected: String = (1..=100_000).map(|number| format!("{number}\n")).collect();
+    assert!(output.stdout == format!("e\n{expected}").into_bytes());
+    assert_eq!(output.status, ExitStatus::Code(0));
+}
+
+#[tokio::test]
 async fn a_writer_waits_for_a_child_that_does_not_read_and_nothing_is_lost() {
     const TOTAL: usize = 3 << 20;
     let mut child = Child::spawn(&sh("read go; wc -c")).expect("it starts");
