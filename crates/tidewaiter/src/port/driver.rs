@@ -12,7 +12,7 @@ use super::options::PortInfo;
 use super::request::Request;
 use super::waker::Waker;
 use super::watch::Interest;
-use crate::process::{Command, SpawnError};
+use crate::process::{Spawn, SpawnError};
 
 /// The most completions that one wait delivers; this bounds the work of a turn.
 pub(super) const BATCH_MAX: usize = 256;
@@ -63,7 +63,7 @@ pub(crate) trait Driver: fmt::Debug {
     fn set_interest(&mut self, _watch: Operation, _interest: Interest) -> io::Result<()> {
         Err(unsupported(self.status().info.kind, "watch", "descriptors"))
     }
-    fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError>;
+    fn spawn(&mut self, spawn: Spawn<'_>) -> Result<Spawned, SpawnError>;
     fn control(&mut self, handle: Handle, control: Control<'_>) -> io::Result<()>;
     fn query(&self, handle: Handle, query: Query) -> io::Result<Answer>;
     /// Takes part in a fork of the process. Does nothing in a driver whose OS does not fork.

@@ -193,7 +193,8 @@ pub use watch::{Interest, Readiness};
 use crate::os::Address;
 pub use crate::os::{OwnedDescriptor, RawDescriptor};
 use crate::process::{
-    Command, Signal, SignalTarget, SpawnError, SpawnStep, Survey, TerminalSize, Unreached,
+    Command, Signal, SignalTarget, Spawn, SpawnError, SpawnStep, StartedChild, Survey,
+    TerminalSize, Unreached,
 };
 
 /// A completion port. See the [module](self) for its promises and an example.
@@ -479,7 +480,15 @@ impl Port {
     pub fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
         let failed = |source| command.failed((SpawnStep::Begin, source));
         let driver = self.gate.pass(Call::Act).map_err(failed)?;
-        driver.spawn(command)
+        driver.spawn(Spawn::Command(command))
+    }
+
+    /// Takes a child that was started elsewhere. If it cannot, the child is killed.
+    pub(crate) fn spawn_started(&mut self, started: StartedChild) -> Result<Spawned, SpawnError> {
+        match self.gate.pass(Call::Act) {
+            Ok(driver) => driver.spawn(Spawn::Started(started)),
+            Err(error) => Err(started.failed(error)),
+        }
     }
 
     /// Sends a signal to a child process, or to its tree: see [`SignalTarget`].

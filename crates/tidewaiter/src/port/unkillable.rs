@@ -11,7 +11,7 @@ use super::{
     Request, Spawned, Token,
 };
 use crate::os::Origin;
-use crate::process::{Command, SpawnError};
+use crate::process::{Spawn, SpawnError};
 
 impl Port {
     /// Opens the best port of this machine with children that survive.
@@ -89,8 +89,8 @@ impl Driver for Unkillable {
         self.0.set_interest(watch, interest)
     }
 
-    fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
-        self.0.spawn(command)
+    fn spawn(&mut self, spawn: Spawn<'_>) -> Result<Spawned, SpawnError> {
+        self.0.spawn(spawn)
     }
 
     fn query(&self, handle: Handle, query: Query) -> io::Result<Answer> {

@@ -67,6 +67,15 @@ pub struct SpawnError {
 }
 
 impl SpawnError {
+    pub(crate) fn at(program: OsString, step: SpawnStep, source: io::Error) -> SpawnError {
+        SpawnError {
+            program,
+            step,
+            file: None,
+            source,
+        }
+    }
+
     /// Whether the child could not do what was asked: the program does not exist, for instance, or the child
     /// may not enter a directory or become a user. False if there was no child that could try, for lack of
     /// descriptors or processes for instance.

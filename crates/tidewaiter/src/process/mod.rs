@@ -13,6 +13,7 @@ mod other;
 mod own_terminal;
 mod priority;
 mod shared_pipe;
+mod started;
 mod status;
 mod stdio;
 mod terminal;
@@ -34,6 +35,7 @@ pub use own_terminal::{OwnTerminal, RawMode};
 pub use priority::Priority;
 pub use shared_pipe::{SharedPipe, SharedPipeEnd};
 pub(crate) use shared_pipe::{TakenEnd, elsewhere};
+pub(crate) use started::{Spawn, StartedChild};
 pub use status::{ExitStatus, Signal, SignalTarget, Usage};
 pub use stdio::{FileAccess, PipeDirection, Stdio};
 #[cfg(unix)]
@@ -43,7 +45,7 @@ pub use tree::Unreached;
 #[cfg(unix)]
 pub(crate) use unix::own_terminal as own;
 #[cfg(unix)]
-pub(crate) use unix::resize_terminal;
+pub(crate) use unix::{abandon, resize_terminal};
 #[cfg(windows)]
 pub(crate) use windows::own_terminal as own;
 
@@ -81,7 +83,7 @@ pub(crate) struct OsChild {
     pub(crate) pipes: Vec<ChildPipe>,
     /// Its terminal. Each of our ends keeps it open.
     #[cfg(windows)]
-    pub(crate) terminal: Option<std::rc::Rc<PseudoConsole>>,
+    pub(crate) terminal: Option<std::sync::Arc<PseudoConsole>>,
 }
 
 #[cfg(test)]
@@ -122,6 +124,7 @@ pub(crate) struct ChildPipe {
 // `OsProcess::usage(&self) -> io::Result<Option<Usage>>`: what it used, once `try_wait` has returned its status; `None`
 // before, and if the status is unknown.
 // `OsProcess::signal(&self, Signal, SignalTarget, &mut Survey) -> io::Result<Unreached>`: `NotFound` after the end.
+// `abandon(&OsProcess)`: kills it with its tree, because nobody will await it. On Unix, reaps it.
 // `Survey`: what is known about all processes of the machine, to find a tree. A port keeps one for all its children.
 #[cfg(target_os = "linux")]
 use linux::calls;
@@ -132,7 +135,7 @@ use other::calls;
 #[cfg(all(unix, not(target_os = "linux")))]
 pub(crate) use other::{OsProcess, Survey, spawn};
 #[cfg(windows)]
-pub(crate) use windows::{OsProcess, PseudoConsole, Survey, pipe, spawn};
+pub(crate) use windows::{OsProcess, PseudoConsole, Survey, abandon, pipe, spawn};
 // Only io_uring needs these: it can await an end by the process's number.
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{Mark, spawn_by_number};

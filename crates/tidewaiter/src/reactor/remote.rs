@@ -12,7 +12,7 @@ use super::workers::{JobId, Limits, Workers};
 use super::{Key, Life, Reactor, Table};
 use crate::error::Error;
 use crate::panics;
-use crate::port::Waker;
+use crate::port::{PortKind, Waker};
 
 /// A call on its way to the loop.
 type RemoteCall = Box<dyn FnOnce(&Reactor) + Send>;
@@ -49,6 +49,8 @@ const FILES: Limits = Limits {
 pub struct Remote {
     sender: Sender<RemoteCall>,
     waker: Waker,
+    /// Whether the port is simulated, and so all children are.
+    simulated: bool,
 }
 
 impl Remote {
@@ -80,6 +82,15 @@ impl Remote {
     /// Fails if this process is a copy of the one that the reactor belongs to.
     pub(crate) fn check_process(&self) -> Result<(), Error> {
         self.waker.check_process().map_err(Error::Port)
+    }
+
+    /// Fails if children of the OS cannot be given to the reactor.
+    pub(crate) fn check_spawning(&self) -> io::Result<()> {
+        if self.simulated {
+            let message = "only the thread of a simulated port can start its children";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+        }
+        self.waker.check_process()
     }
 
     /// Ends the current or the next wait of the loop. Several wake-ups may end one wait.
@@ -195,6 +206,7 @@ impl Reactor {
         Remote {
             sender: threads.inbox.sender(),
             waker: threads.waker.clone(),
+            simulated: self.core.settings.port.kind == PortKind::Sim,
         }
     }
 

@@ -44,6 +44,7 @@ mod reaching;
 mod running;
 mod sending_files;
 mod socket_options;
+mod started_elsewhere;
 mod stopping;
 mod streams;
 pub(crate) mod support;

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::windows::io::AsHandle;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Iocp;
@@ -11,15 +10,18 @@ use super::wait::Wait;
 use crate::port::table::Key;
 use crate::port::{Failure, Handle, Outcome, Spawned, SpawnedPipe};
 use crate::process::{
-    self, Command, OsChild, PipeDirection, PseudoConsole, Signal, SignalTarget, SpawnError,
-    SpawnStep, Survey,
+    self, OsChild, PipeDirection, PseudoConsole, Spawn, SpawnError, SpawnStep, StartedChild,
 };
 
 impl Iocp {
-    pub(super) fn spawn_child(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
-        let child = process::spawn(command)?;
+    pub(super) fn spawn_child(&mut self, spawn: Spawn<'_>) -> Result<Spawned, SpawnError> {
+        let started = match spawn {
+            Spawn::Command(command) => StartedChild::start(command)?,
+            Spawn::Started(started) => started,
+        };
+        let (child, program) = started.take();
         self.adopt_child(child)
-            .map_err(|source| command.failed((SpawnStep::Adopt, source)))
+            .map_err(|source| SpawnError::at(program, SpawnStep::Adopt, source))
     }
 
     fn adopt_child(&mut self, child: OsChild) -> io::Result<Spawned> {
@@ -67,7 +69,7 @@ impl Iocp {
     fn give_terminal(
         &mut self,
         process: Handle,
-        terminal: &Rc<PseudoConsole>,
+        terminal: &Arc<PseudoConsole>,
         pipes: &[SpawnedPipe],
     ) {
         let queue = Arc::clone(&self.queue);
@@ -78,7 +80,7 @@ impl Iocp {
         }));
         for pipe in pipes.iter().filter(|pipe| pipe.child_fd < 2) {
             if let Some(entry) = self.handles.get_mut(pipe.handle.0) {
-                entry.terminal = Some(Rc::clone(terminal));
+                entry.terminal = Some(Arc::clone(terminal));
             }
         }
     }
@@ -89,13 +91,7 @@ impl Iocp {
         else {
             unreachable!("it was just inserted");
         };
-        let mut survey = Survey::default();
-        let killed = child
-            .process
-            .signal(Signal::Kill, SignalTarget::Tree, &mut survey);
-        if let Err(error) = killed {
-            log::warn!("a child that could not be watched could not be killed either: {error}");
-        }
+        process::abandon(&child.process);
         for handle in pipes.iter().map(|pipe| pipe.handle).chain([process]) {
             self.handles.remove(handle.0);
         }

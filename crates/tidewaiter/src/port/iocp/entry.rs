@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::windows::io::{AsRawHandle, OwnedHandle};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use socket2::{Domain, Socket};
 use windows_sys::Win32::Foundation::HANDLE;
@@ -173,7 +173,7 @@ pub(super) struct Entry {
     /// The kinds of the operations under way.
     pub(super) under_way: RequestKinds,
     /// For a pipe of a child's terminal: the terminal, which is hung up once both of them are closed.
-    pub(super) terminal: Option<Rc<PseudoConsole>>,
+    pub(super) terminal: Option<Arc<PseudoConsole>>,
     /// For a pipe that we read: whether the child's tree has ended, so that the pipe ends once it is empty.
     pub(super) ends_when_empty: bool,
     /// The close under way.

@@ -76,7 +76,7 @@ use super::{
     Token, Waker,
 };
 use crate::os::Address;
-use crate::process::{Command, SpawnError};
+use crate::process::{Spawn, SpawnError};
 
 /// The number of sockets that each listener keeps waiting for connections; large enough for the
 /// usual burst between two turns. Further connections wait in the backlog, and keep the server busy
@@ -463,8 +463,8 @@ impl Driver for Iocp {
         self.set_socket_interest(watch.0, interest)
     }
 
-    fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
-        self.spawn_child(command)
+    fn spawn(&mut self, spawn: Spawn<'_>) -> Result<Spawned, SpawnError> {
+        self.spawn_child(spawn)
     }
 
     fn control(&mut self, handle: Handle, control: Control<'_>) -> io::Result<()> {

@@ -7,14 +7,7 @@ use super::super::{Failure, Outcome};
 use super::attempt::Attempt;
 use super::entry::Entry;
 use super::{PollPort, Spawned, SpawnedPipe};
-use crate::process::{ChildPipe, OsChild, OsProcess, PipeDirection, Signal, SignalTarget, Survey};
-
-/// The longest wait for the exit of a child that the port could not register and has killed. After
-/// that the child may remain a zombie.
-const REAP_LIMIT: rustix::event::Timespec = rustix::event::Timespec {
-    tv_sec: 1,
-    tv_nsec: 0,
-};
+use crate::process::{ChildPipe, OsChild, OsProcess, PipeDirection};
 
 impl PollPort {
     pub(super) fn register_child(
@@ -60,26 +53,6 @@ impl PollPort {
                 Err((error, *process))
             }
         }
-    }
-}
-
-/// Kills and reaps a child that could not be registered, so that nothing is left running.
-pub(super) fn abandon(process: &OsProcess) {
-    let mut survey = Survey::default();
-    let mut kill = |target| process.signal(Signal::Kill, target, &mut survey);
-    let ended = kill(SignalTarget::Tree)
-        // It may not lead a group.
-        .or_else(|_| kill(SignalTarget::Process))
-        .and_then(|_| {
-            let mut end = [rustix::event::PollFd::new(
-                process,
-                rustix::event::PollFlags::IN,
-            )];
-            rustix::event::poll(&mut end, Some(&REAP_LIMIT))?;
-            process.try_wait()
-        });
-    if let Err(error) = ended {
-        log::error!("port: a child that could not be watched may still run: {error}");
     }
 }
 

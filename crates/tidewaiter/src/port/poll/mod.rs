@@ -53,12 +53,11 @@ use super::table::{Key, Table};
 use super::waker::Waker;
 use super::{BATCH_MAX, CloseMode, Driver, Interest, Spawned, SpawnedPipe, control};
 use super::{Completion, Failure, Handle, Operation, Outcome, Request, RequestKind, Token};
-use crate::process::{self, Command, SpawnError, SpawnStep};
+use crate::process::{self, Spawn, SpawnError, SpawnStep, StartedChild};
 #[cfg(target_os = "linux")]
 pub(super) use successor::{Estate, Inherited, Legacy, Successor};
 
 use attempt::Pools;
-use child::abandon;
 use entry::{Direction, Entry};
 use pending::{Pending, Work};
 use selector::{Ended, Selector};
@@ -390,11 +389,15 @@ impl Driver for PollPort {
         self.foreign.set_interest(watch, interest)
     }
 
-    fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
-        let child = process::spawn(command)?;
+    fn spawn(&mut self, spawn: Spawn<'_>) -> Result<Spawned, SpawnError> {
+        let started = match spawn {
+            Spawn::Command(command) => StartedChild::start(command)?,
+            Spawn::Started(started) => started,
+        };
+        let (child, program) = started.take();
         self.register_child(child).map_err(|(source, process)| {
-            abandon(&process);
-            command.failed((SpawnStep::Adopt, source))
+            process::abandon(&process);
+            SpawnError::at(program, SpawnStep::Adopt, source)
         })
     }
 

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::port::ListenOptions;
 use crate::port::named_calls::NamedCalls;
+use crate::process::Spawn;
 
 /// Longer than any step here takes; only a failure takes this long.
 const LONG: Duration = Duration::from_secs(20);
@@ -559,7 +560,7 @@ fn what_a_handle_does_not_know_or_already_does_is_refused() {
 fn a_child_speaks_through_its_pipes_and_its_end_is_told() {
     let mut port = open();
     let command = crate::process::Command::new("cat").stderr(crate::process::Stdio::Null);
-    let child = port.spawn(&command).expect("a child");
+    let child = port.spawn(Spawn::Command(&command)).expect("a child");
     let [Some(stdin), Some(stdout), None] = [0, 1, 2].map(|number| child.pipe(number)) else {
         panic!("{:?}", child.pipes)
     };

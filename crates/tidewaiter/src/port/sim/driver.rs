@@ -32,7 +32,7 @@ use crate::port::{
     CloseMode, Completion, Driver, Failure, Handle, ListenOptions, Operation, PortInfo, PortKind,
     Request, RequestKind, Resource, Socket, Spawned, Token, Waker,
 };
-use crate::process::{Command, SpawnError};
+use crate::process::{Spawn, SpawnError};
 
 /// The calls on files that this port performs by itself. Files are sent by reading and writing.
 const FILE_CALLS: FileCalls = FileCalls::of(&[
@@ -279,8 +279,14 @@ impl Driver for SimDriver {
         Ok(self.keep(source))
     }
 
-    fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
-        self.spawn_child(command)
+    fn spawn(&mut self, spawn: Spawn<'_>) -> Result<Spawned, SpawnError> {
+        match spawn {
+            Spawn::Command(command) => self.spawn_child(command),
+            Spawn::Started(started) => {
+                let message = "the simulated port cannot take children of the OS";
+                Err(started.failed(io::Error::new(io::ErrorKind::Unsupported, message)))
+            }
+        }
     }
 
     fn control(&mut self, handle: Handle, control: Control<'_>) -> io::Result<()> {

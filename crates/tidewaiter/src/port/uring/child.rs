@@ -12,7 +12,7 @@ use super::entry::Entry;
 use super::next::{Next, errno, failed};
 use super::pending::{Pending, Work};
 use super::ring::{Cqe, poll};
-use crate::process::{self, Command, Mark, OsChild, PipeDirection, SpawnError, SpawnStep};
+use crate::process::{self, Command, Mark, OsChild, PipeDirection, Spawn, SpawnError, SpawnStep};
 
 /// The most children that the port awaits by pid: each exit makes the kernel scan every waiter by
 /// pid. Further children, and those that lead a group, get pidfds.
@@ -64,11 +64,19 @@ impl Uring {
         }
     }
 
-    pub(super) fn spawn_child(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
-        // Done before the child starts, because a failure afterwards would mean killing it.
-        self.ask_write_flags()
-            .map_err(|source| command.failed((SpawnStep::Adopt, source)))?;
-        let child = self.start_child(command)?;
+    pub(super) fn spawn_child(&mut self, spawn: Spawn<'_>) -> Result<Spawned, SpawnError> {
+        // Done before the child starts or is taken, because a failure afterwards would mean killing it.
+        let asked = self.ask_write_flags();
+        let child = match spawn {
+            Spawn::Command(command) => {
+                asked.map_err(|source| command.failed((SpawnStep::Adopt, source)))?;
+                self.start_child(command)?
+            }
+            Spawn::Started(started) => {
+                asked.map_err(|source| started.failed(source))?;
+                started.take().0
+            }
+        };
         let pipes = child.pipes.into_iter().map(|pipe| SpawnedPipe {
             child_fd: pipe.child_fd,
             direction: pipe.direction,

@@ -62,7 +62,7 @@ use super::{
     BATCH_MAX, CloseMode, Completion, Driver, Failure, Handle, Interest, Operation, PortInfo,
     PortKind, PortOptions, Request, RequestKind, Spawned, Token, control,
 };
-use crate::process::{Command, SpawnError};
+use crate::process::{Spawn, SpawnError};
 use buffers::BufferRing;
 use child::Children;
 use datagram_memory::DatagramMemory;
@@ -456,8 +456,8 @@ impl Driver for Uring {
         self.foreign.set_interest(watch, interest)
     }
 
-    fn spawn(&mut self, command: &Command) -> Result<Spawned, SpawnError> {
-        self.spawn_child(command)
+    fn spawn(&mut self, spawn: Spawn<'_>) -> Result<Spawned, SpawnError> {
+        self.spawn_child(spawn)
     }
 
     fn control(&mut self, handle: Handle, control: Control<'_>) -> io::Result<()> {

@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "the OS's side of processes")]
 
+mod abandon;
 mod descriptors;
 mod end;
 mod file;
@@ -14,6 +15,7 @@ mod search;
 mod signals;
 mod terminal;
 
+pub(crate) use abandon::abandon;
 pub(super) use descriptors::{Descriptors, Placement};
 pub(super) use end::{Ended, usage_of};
 use image::Environment;

@@ -24,7 +24,7 @@ use std::num::NonZeroUsize;
 use std::os::windows::ffi::OsStrExt;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
 use std::path::Path;
-use std::rc::{Rc, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{ERROR_BAD_EXE_FORMAT, FILETIME, WAIT_OBJECT_0, WAIT_TIMEOUT};
@@ -84,7 +84,7 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
     let terminal = terminal.map_err(|error| failed((SpawnStep::Terminal, error)))?;
     image.terminal = terminal
         .as_ref()
-        .map(|terminal| Rc::clone(&terminal.console));
+        .map(|terminal| Arc::clone(&terminal.console));
     let mut streams = Streams::of(command).map_err(failed)?;
     let mut job = Job::create().map_err(|error| failed((SpawnStep::Process, error)))?;
     job.limit(command.limits, command.tree.die_with_parent)
@@ -121,12 +121,22 @@ pub(crate) fn spawn(command: &Command) -> Result<OsChild, SpawnError> {
             job,
             pid,
             own_group: command.tree.own_group && !is_apart(command.console),
-            terminal: console.as_ref().map(Rc::downgrade),
+            terminal: console.as_ref().map(Arc::downgrade),
             status: Cell::new(None),
         },
         pipes: streams.given(),
         terminal: console,
     })
+}
+
+/// Kills a process with its tree, because nobody will await it.
+pub(crate) fn abandon(process: &OsProcess) {
+    let killed = process.signal(Signal::Kill, SignalTarget::Tree, &mut Survey::default());
+    if let Err(error) = killed {
+        log::warn!(
+            "process: a child that could not be watched could not be killed either: {error}"
+        );
+    }
 }
 
 /// Whether the file exists but is not a program: it can be a script.

@@ -5,7 +5,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::ptr;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use windows_sys::Win32::System::Console::HPCON;
 use windows_sys::Win32::System::JobObjects::AssignProcessToJobObject;
@@ -35,7 +35,7 @@ pub(super) struct Image {
     /// The flags for a group of its own and for another console than ours.
     pub(super) flags: PROCESS_CREATION_FLAGS,
     /// The child's console. `None`: ours.
-    pub(super) terminal: Option<Rc<PseudoConsole>>,
+    pub(super) terminal: Option<Arc<PseudoConsole>>,
     pub(super) priority: Option<Priority>,
     /// A bit for each CPU that the child may use.
     pub(super) cpus: Option<usize>,

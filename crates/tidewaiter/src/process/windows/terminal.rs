@@ -4,15 +4,13 @@
 //! two pipes: it turns what they do into text with control sequences, and such text into their input. Windows has it
 //! since version 10 1809, so its functions are looked up at run time.
 
-use std::cell::Cell;
 use std::ffi::{CStr, c_void};
 use std::fs::File;
 use std::io;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle};
 use std::ptr::{self, NonNull};
-use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::System::Console::{COORD, HPCON};
@@ -90,7 +88,7 @@ fn system_function(name: &CStr) -> Option<Untyped> {
 
 /// The terminal of a child that is being started.
 pub(super) struct Opened {
-    pub(super) console: Rc<PseudoConsole>,
+    pub(super) console: Arc<PseudoConsole>,
     /// Our ends of its pipes.
     pub(super) ours: [ChildPipe; 2],
     /// The pseudo-console's ends. They are to be closed once the child was started, so that our pipes end with its
@@ -117,7 +115,7 @@ pub(super) fn open(terminal: Terminal) -> io::Result<Opened> {
         (1, PipeDirection::FromChild, reader),
     ];
     Ok(Opened {
-        console: Rc::new(console),
+        console: Arc::new(console),
         ours: ends.map(|(child_fd, direction, pipe)| ChildPipe {
             child_fd,
             direction,
@@ -132,10 +130,20 @@ pub(super) fn open(terminal: Terminal) -> io::Result<Opened> {
 pub(crate) struct PseudoConsole {
     functions: Functions,
     number: HPCON,
-    /// The work that closes it, and the memory of that work. `None`: it was submitted.
-    closing: Cell<Option<(PTP_WORK, NonNull<Closing>)>>,
+    /// What closes it. `None`: that has begun.
+    closing: Mutex<Option<ClosingWork>>,
     ended: Arc<AtomicBool>,
 }
+
+/// The work that closes a pseudo-console, which was not submitted yet, and the memory of that work.
+#[derive(Debug)]
+struct ClosingWork {
+    work: PTP_WORK,
+    memory: NonNull<Closing>,
+}
+
+// SAFETY: any thread may submit the work, and the memory is the work's own box, whose contents may go to any thread.
+unsafe impl Send for ClosingWork {}
 
 /// What a thread of Windows's pool needs to close a pseudo-console.
 struct Closing {
@@ -191,9 +199,17 @@ impl PseudoConsole {
         Ok(PseudoConsole {
             functions,
             number,
-            closing: Cell::new(Some((work, closing))),
+            closing: Mutex::new(Some(ClosingWork {
+                work,
+                memory: closing,
+            })),
             ended,
         })
+    }
+
+    fn closing(&self) -> MutexGuard<'_, Option<ClosingWork>> {
+        // Nothing that may panic changes the value.
+        self.closing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The number by which `CreateProcessW` knows it.
@@ -214,7 +230,8 @@ impl PseudoConsole {
 
     /// Sets its size.
     pub(crate) fn resize(&self, size: TerminalSize) -> io::Result<()> {
-        if self.closing.get().is_none() {
+        let closing = self.closing();
+        if closing.is_none() {
             let message = "the terminal is closed";
             return Err(io::Error::new(io::ErrorKind::NotFound, message));
         }
@@ -230,9 +247,9 @@ impl PseudoConsole {
 
     /// Has `report` called, on another thread, once it was closed. Has no effect if that has begun.
     pub(crate) fn report_closed(&self, report: Report) {
-        if let Some((_, mut closing)) = self.closing.get() {
-            // SAFETY: the work has not been submitted, so only this thread uses its memory.
-            unsafe { closing.as_mut() }.report = Some(report);
+        if let Some(closing) = &mut *self.closing() {
+            // SAFETY: the work has not been submitted, so only the holder of the lock uses its memory.
+            unsafe { closing.memory.as_mut() }.report = Some(report);
         }
     }
 
@@ -254,9 +271,9 @@ impl PseudoConsole {
     /// read, so a thread of Windows's pool calls it. The work was made with the pseudo-console: submitting it cannot
     /// fail.
     pub(crate) fn close(&self) {
-        if let Some((work, _)) = self.closing.take() {
+        if let Some(closing) = self.closing().take() {
             // SAFETY: it was made in `create`, and only its own run, which this starts, closes it.
-            unsafe { SubmitThreadpoolWork(work) };
+            unsafe { SubmitThreadpoolWork(closing.work) };
         }
     }
 }

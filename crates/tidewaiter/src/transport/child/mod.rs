@@ -8,7 +8,7 @@ mod run;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::rc::Rc;
@@ -19,8 +19,8 @@ use crate::port::{
     CloseMode, Completion, Failure, Handle, Outcome, Request, Spawned, SpawnedPipe, Token,
 };
 use crate::process::{
-    Command, ExitStatus, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep, Unreached,
-    Usage,
+    Command, ExitStatus, PipeDirection, Signal, SignalTarget, SpawnError, SpawnStep, StartedChild,
+    Unreached, Usage,
 };
 use crate::reactor::{DelayedCall, KILLED_DEADLINE, Live, LiveKind, Reactor, report_left_behind};
 use crate::spans::Span;
@@ -125,20 +125,49 @@ impl Reactor {
         command: &Command,
         protocol: impl ProcessProtocol + 'static,
     ) -> Result<Process, SpawnError> {
-        let refused = |step, source| command.failed((step, source));
-        if let Err(error) = self.check_open() {
-            return Err(refused(SpawnStep::Begin, io::Error::other(error)));
-        }
+        self.check_may_start(command.program())?;
+        let spawned = self.port_mut().spawn(command)?;
+        self.begin_child(spawned, command.program(), Box::new(protocol))
+    }
+
+    /// As [`spawn_process`](Reactor::spawn_process), for a child that was started elsewhere. After an error it is killed.
+    fn adopt_process(
+        &self,
+        started: StartedChild,
+        protocol: Box<dyn ProcessProtocol>,
+    ) -> Result<Process, SpawnError> {
+        self.check_may_start(started.program())?;
+        let program = started.program().to_owned();
+        let spawned = self.port_mut().spawn_started(started)?;
+        self.begin_child(spawned, &program, protocol)
+    }
+
+    fn check_may_start(&self, program: &OsStr) -> Result<(), SpawnError> {
+        let refused = |error| {
+            let source = io::Error::other(error);
+            SpawnError::at(program.to_owned(), SpawnStep::Begin, source)
+        };
+        self.check_open().map_err(refused)
+    }
+
+    fn begin_child(
+        &self,
+        spawned: Spawned,
+        program: &OsStr,
+        protocol: Box<dyn ProcessProtocol>,
+    ) -> Result<Process, SpawnError> {
+        let adopted =
+            |error: io::Error| SpawnError::at(program.to_owned(), SpawnStep::Adopt, error);
         let Spawned {
             process: handle,
             pid,
             pipes,
-        } = self.port_mut().spawn(command)?;
+        } = spawned;
         let inner = Rc::new(Inner {
             reactor: self.clone(),
-            program: command.program().to_owned(),
+            program: program.to_owned(),
             pid,
-            span: Span::child(pid, command.program()),
+            span: Span::child(pid, program),
             handle,
             token: Cell::new(Token::default()),
             pipes: RefCell::default(),
@@ -148,9 +177,8 @@ impl Reactor {
             detached: Cell::new(false),
             left: Cell::new(false),
             grace: RefCell::default(),
-            protocol: RefCell::new(Box::new(protocol)),
+            protocol: RefCell::new(protocol),
         });
-        let adopted = |error: io::Error| refused(SpawnStep::Adopt, error);
         let token = self
             .register(Rc::clone(&inner) as Rc<dyn Live>)
             .map_err(|error| adopted(io::Error::other(error)))?;

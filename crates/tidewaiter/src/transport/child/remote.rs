@@ -2,15 +2,18 @@
 
 use std::fmt;
 use std::io;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Inner, Process};
+use super::{ChildFd, Inner, Process, ProcessProtocol};
 use crate::error::Error;
 use crate::port::Token;
-use crate::process::{Signal, SignalTarget, TerminalSize, Unreached};
-use crate::reactor::Remote;
+use crate::process::{
+    Command, Signal, SignalTarget, SpawnError, SpawnStep, StartedChild, TerminalSize, Unreached,
+};
+use crate::reactor::{Reactor, Remote};
 
 /// A handle through which other threads reach a child process. Clones are equivalent.
 ///
@@ -47,7 +50,8 @@ use crate::reactor::Remote;
 #[derive(Clone)]
 pub struct RemoteProcess {
     remote: Remote,
-    token: Token,
+    /// Set before the reactor makes any call that this handle sends, unless the reactor could not take the child.
+    token: Arc<OnceLock<Token>>,
     pid: u32,
 }
 
@@ -57,9 +61,75 @@ impl Process {
     pub fn remote(&self) -> RemoteProcess {
         RemoteProcess {
             remote: self.reactor().remote(),
-            token: self.inner.token.get(),
+            token: Arc::new(OnceLock::from(self.inner.token.get())),
             pid: self.inner.pid,
         }
+    }
+}
+
+impl Remote {
+    /// Starts a child process on the calling thread, and gives it to the reactor: the loop is not held up meanwhile, and the
+    /// calling thread does not wait for the loop. `protocol` makes the child's protocol; its argument names the child's
+    /// descriptors that are pipes. The child is then the same as one that [`Reactor::spawn_process`] starts.
+    ///
+    /// If the reactor ends before it takes the child, or the OS refuses to let it wait for the child, then the child is
+    /// killed with its tree, and the protocol is dropped without a call. An OS error is in the log.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reactor::spawn_process`]; also at [`SpawnStep::Begin`] in a copy of the process, made by `fork`, that does not
+    /// own the reactor, and with [`Unsupported`](io::ErrorKind::Unsupported) if the reactor's port is simulated.
+    ///
+    /// ```
+    /// use tidewaiter::process::{Command, ExitStatus};
+    /// use tidewaiter::{Process, ProcessProtocol, Reactor};
+    ///
+    /// struct Stops;
+    ///
+    /// impl ProcessProtocol for Stops {
+    ///     fn process_ended(&mut self, process: &Process, status: ExitStatus) {
+    ///         assert!(status.success());
+    ///         process.reactor().stop();
+    ///     }
+    /// }
+    ///
+    /// let reactor = Reactor::new()?;
+    /// # if cfg!(unix) {
+    /// let remote = reactor.remote();
+    /// let thread = std::thread::spawn(move || {
+    ///     remote.spawn_process(&Command::new("true"), |_pipes| Stops).map(|child| child.pid())
+    /// });
+    /// reactor.run()?;
+    /// assert!(thread.join().expect("it does not panic")? > 0);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn spawn_process<P: ProcessProtocol + Send + 'static>(
+        &self,
+        command: &Command,
+        protocol: impl FnOnce(&[ChildFd]) -> P,
+    ) -> Result<RemoteProcess, SpawnError> {
+        let refused = |source| command.failed((SpawnStep::Begin, source));
+        self.check_spawning().map_err(refused)?;
+        let started = StartedChild::start(command)?;
+        let protocol = protocol(&started.pipes());
+        let process = RemoteProcess {
+            remote: self.clone(),
+            token: Arc::default(),
+            pid: started.pid(),
+        };
+        let token = Arc::clone(&process.token);
+        let adopt =
+            move |reactor: &Reactor| match reactor.adopt_process(started, Box::new(protocol)) {
+                Ok(process) => {
+                    let set = token.set(process.inner.token.get());
+                    debug_assert_eq!(set, Ok(()), "a child is adopted once");
+                }
+                Err(error) => log::error!("a child of another thread was killed: {error}"),
+            };
+        self.call(adopt)
+            .map_err(|error| refused(io::Error::other(error)))?;
+        Ok(process)
     }
 }
 
@@ -77,9 +147,9 @@ impl RemoteProcess {
     ///
     /// As [`Remote::call`].
     pub fn call(&self, callback: impl FnOnce(&Process) + Send + 'static) -> Result<(), Error> {
-        let token = self.token;
+        let token = Arc::clone(&self.token);
         self.remote.call(move |reactor| {
-            if let Some(inner) = reactor.find::<Inner>(token) {
+            if let Some(inner) = token.get().and_then(|token| reactor.find::<Inner>(*token)) {
                 callback(&Process { inner });
             }
         })

@@ -21,7 +21,7 @@ use crate::port::{
     Chunks, Completion, Driver, Failure, Handle, Operation, Outcome, Request, RequestKind, Spawned,
     Token,
 };
-use crate::process::{Command, ExitStatus, Signal, SignalTarget, Stdio};
+use crate::process::{Command, ExitStatus, Signal, SignalTarget, Spawn, Stdio};
 
 const ENTRY: &str = "port::iocp::tests::trees::child_entry";
 const ROLE: &str = "TIDEWAITER_TREE_ROLE";
@@ -156,7 +156,9 @@ impl Family {
             .env(ROLE, role)
             .env(STRANGER, std::process::id().to_string())
             .stderr(Stdio::Inherit);
-        let child = port.spawn(&command).expect("it can be run again");
+        let child = port
+            .spawn(Spawn::Command(&command))
+            .expect("it can be run again");
         let exit = port.submit(child.process, Request::Exit, Token(7));
         Family {
             child,

@@ -8,10 +8,13 @@ use super::super::super::{
 };
 use super::{Harness, KERNELS, is_cancelled};
 use crate::port::named_calls::NamedCalls;
-use crate::process::{Command, ExitStatus, Signal, SignalTarget, Stdio};
+use crate::process::{Command, ExitStatus, Signal, SignalTarget, Spawn, Stdio};
 
 fn start(harness: &mut Harness, command: &Command) -> (Handle, [Handle; 3]) {
-    let spawned = harness.port.spawn(command).expect("the program exists");
+    let spawned = harness
+        .port
+        .spawn(Spawn::Command(command))
+        .expect("the program exists");
     (
         spawned.process,
         [0, 1, 2].map(|number| spawned.pipe(number).expect("all three are pipes")),
@@ -79,7 +82,9 @@ fn a_child_is_reaped_before_its_end_is_told() {
         .flat_map(|one| [(one, true), (one, false)])
     {
         let mut harness = Harness::with(&PortOptions::default(), allowed);
-        let child = harness.port.spawn(&quiet().own_group(own_group));
+        let child = harness
+            .port
+            .spawn(Spawn::Command(&quiet().own_group(own_group)));
         let child = child.expect("true is there");
         let exits = [Request::Exit, Request::Exit].map(|exit| harness.submit(child.process, exit));
         for exit in exits {
@@ -110,7 +115,7 @@ fn the_ends_of_many_children_at_once_all_come() {
     for _ in 0..2 {
         let children: Vec<_> = (0..80)
             .map(|_| {
-                let spawned = harness.port.spawn(&quiet());
+                let spawned = harness.port.spawn(Spawn::Command(&quiet()));
                 let process = spawned.expect("true is there").process;
                 (process, harness.submit(process, Request::Exit))
             })
