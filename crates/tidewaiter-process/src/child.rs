@@ -1,22 +1,20 @@
 //! A child, as the program holds it.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
-use tidewaiter::process::{Command, ExitStatus, SpawnError, Usage};
-use tidewaiter::{ChildFd, Process, ProcessProtocol, Reactor, RemoteProcess};
+use tidewaiter::process::{Command, ExitStatus, Usage};
+use tidewaiter::{ChildFd, Process, ProcessProtocol};
 
 use crate::exit::{End, Exit};
 use crate::pipe::{ChildPipe, Shared};
-use crate::thread::call;
+use crate::thread::remote;
 use crate::tree::Tree;
 
 /// A child process. It may go to any thread.
@@ -51,18 +49,24 @@ pub struct Output {
 }
 
 impl Child {
-    /// Starts a program. Blocks until the system has started it or refused to: about as long as a thread takes to start.
-    /// The first child of this process starts the thread that waits for all of them.
+    /// Starts a program, on the calling thread, which blocks until the system has started it or refused to: about as long as a
+    /// thread takes to start. The first child of this process starts the thread that waits for all of them.
     ///
     /// # Errors
     ///
     /// The program, the step that failed and the reason, as [`SpawnError`] has them, inside of an [`io::Error`] of the
     /// reason's kind; the system's reason if the thread cannot be started.
     pub fn spawn(command: &Command) -> io::Result<Child> {
-        let (command, exit) = (command.clone(), Arc::<Exit>::default());
-        let told = Arc::clone(&exit);
-        let spawned = call(move |reactor| Watch::spawn(reactor, &command, told))?;
-        let (remote, shared) = spawned.map_err(|error| {
+        let exit = Arc::<Exit>::default();
+        let mut shared = Pipes::new();
+        let spawned = remote()?.spawn_process(command, |pipes| {
+            shared = pipes.iter().map(|fd| (*fd, Arc::default())).collect();
+            Watch {
+                pipes: shared.clone(),
+                exit: Arc::clone(&exit),
+            }
+        });
+        let remote = spawned.map_err(|error| {
             let kind = error.source.kind();
             io::Error::new(kind, error)
         })?;
@@ -199,34 +203,13 @@ type Pipes = BTreeMap<ChildFd, Arc<Shared>>;
 
 /// The thread's side of a child.
 struct Watch {
-    pipes: Rc<RefCell<Pipes>>,
+    pipes: Pipes,
     exit: Arc<Exit>,
 }
 
 impl Watch {
-    /// Starts a child. To be called on the thread.
-    fn spawn(
-        reactor: &Reactor,
-        command: &Command,
-        exit: Arc<Exit>,
-    ) -> Result<(RemoteProcess, Pipes), SpawnError> {
-        let pipes = Rc::new(RefCell::new(Pipes::new()));
-        let watch = Watch {
-            pipes: Rc::clone(&pipes),
-            exit,
-        };
-        let process = reactor.spawn_process(command, watch)?;
-        let shared: Pipes = process
-            .pipes()
-            .into_iter()
-            .map(|fd| (fd, Arc::default()))
-            .collect();
-        pipes.replace(shared.clone());
-        Ok((process.remote(), shared))
-    }
-
-    fn pipe(&self, fd: ChildFd) -> Option<Arc<Shared>> {
-        self.pipes.borrow().get(&fd).cloned()
+    fn pipe(&self, fd: ChildFd) -> Option<&Shared> {
+        self.pipes.get(&fd).map(|shared| &**shared)
     }
 }
 
@@ -267,7 +250,7 @@ impl ProcessProtocol for Watch {
 impl Drop for Watch {
     /// Also when the thread has ended because its port failed: then nothing else would tell those that wait.
     fn drop(&mut self) {
-        for shared in self.pipes.borrow().values() {
+        for shared in self.pipes.values() {
             shared.close();
         }
         if self.exit.get().is_none() {

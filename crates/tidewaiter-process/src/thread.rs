@@ -11,20 +11,8 @@ use tidewaiter::{Reactor, Remote};
 /// The thread of the process with this number. A copy that a fork makes has no such thread, and starts its own.
 static THREAD: Mutex<Option<(u32, Remote)>> = Mutex::new(None);
 
-/// Calls `call` on the thread, which is started if there is none, and returns its result.
-pub(crate) fn call<T: Send + 'static>(
-    call: impl FnOnce(&Reactor) -> T + Send + 'static,
-) -> io::Result<T> {
-    let (sends, result) = mpsc::sync_channel(1);
-    remote()?.call(move |reactor| {
-        // The other end waits for this.
-        let _ = sends.send(call(reactor));
-    })?;
-    let gone = |_| io::Error::other("the thread of child processes has ended");
-    result.recv().map_err(gone)
-}
-
-fn remote() -> io::Result<Remote> {
+/// The way to the thread, which is started if there is none.
+pub(crate) fn remote() -> io::Result<Remote> {
     // Nothing that may panic changes the value.
     let mut thread = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
     match &*thread {
