@@ -14,7 +14,7 @@ const FULL_BYTES: usize = 64 * 1024;
 /// Linux passes on at once.
 const SURGE_BYTES: usize = 32 * 1024;
 
-/// A connection's surge ends after receiving no more than this, so many times in a row.
+/// A connection's surge ends after receiving no more than this with nothing behind it, so many times in a row.
 const CALM_BYTES: usize = 16 * 1024;
 const CALM_TIMES: u8 = 8;
 
@@ -43,6 +43,14 @@ pub(super) struct Surge {
 }
 
 impl Surge {
+    /// The state of a receive that follows one which was ended in a surge, or not.
+    pub(super) fn resumed(wide: bool) -> Surge {
+        Surge {
+            wide,
+            ..Surge::default()
+        }
+    }
+
     /// Whether to receive in large pieces.
     pub(super) fn is_wide(&self) -> bool {
         self.wide
@@ -65,7 +73,8 @@ impl Surge {
     /// Records `len` bytes received from a connection; `more` means that others follow.
     pub(super) fn note_connection(&mut self, len: usize, more: bool) {
         if self.wide {
-            self.calm = if len <= CALM_BYTES { self.calm + 1 } else { 0 };
+            let calm = len <= CALM_BYTES && !more;
+            self.calm = if calm { self.calm + 1 } else { 0 };
             if self.calm == CALM_TIMES {
                 *self = Surge::default();
             }
@@ -103,9 +112,13 @@ mod tests {
             surge.note_connection(CALM_BYTES + 1, false);
             assert!(surge.is_wide(), "it brings much now and then");
         }
+        for _ in 0..100 {
+            surge.note_connection(CALM_BYTES, true);
+            assert!(surge.is_wide(), "these were the rest of what came at once");
+        }
         for _ in 0..CALM_TIMES {
             assert!(surge.is_wide());
-            surge.note_connection(1, true);
+            surge.note_connection(1, false);
         }
         assert!(!surge.is_wide());
     }

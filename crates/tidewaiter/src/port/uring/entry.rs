@@ -30,6 +30,9 @@ pub(super) struct Entry {
     /// nothing here.
     others: Vec<Key>,
     pub(super) closing: Option<Closing>,
+    /// Whether the last receive ended in a surge. The next one goes on in it: programs that pass on what they receive pause again
+    /// and again.
+    pub(super) surging: bool,
 }
 
 impl Entry {
@@ -42,6 +45,7 @@ impl Entry {
             hanging_up: None,
             others: Vec::new(),
             closing: None,
+            surging: false,
         }
     }
 

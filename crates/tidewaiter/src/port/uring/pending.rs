@@ -115,8 +115,8 @@ impl Work {
                 Work::Receive {
                     pipe,
                     multishot,
-                    surge: Surge::default(),
-                    taken_back: false,
+                    surge: Surge::resumed(entry.surging),
+                    taken_back: entry.surging,
                 }
             }
             Request::Send(chunks) if packets || chunks.has_messages() => {
@@ -153,6 +153,7 @@ impl Work {
             Work::ReceiveMessages(_) | Work::SendMessages { .. } | Work::SendFile(_) => {
                 Stage::Polling
             }
+            Work::Receive { surge, .. } if surge.is_wide() => Stage::Polling,
             _ => Stage::Started,
         }
     }

@@ -5,7 +5,7 @@ use std::io;
 use io_uring::{opcode, squeue, types};
 
 use super::super::table::Key;
-use super::super::{CloseMode, Completion, Failure, Outcome};
+use super::super::{CloseMode, Completion, Failure, Outcome, RequestKind};
 use super::life::Phase;
 use super::next::{Next, start_after_poll};
 use super::pending::{Pending, Stage, Work};
@@ -316,6 +316,7 @@ impl Uring {
             .remove(key)
             .expect("it was there a moment ago");
         let kind = pending.kind;
+        let surging = pending.is_wide();
         match pending.work {
             Work::Send {
                 gather: Some(gather),
@@ -333,6 +334,9 @@ impl Uring {
             .handles
             .get_mut(pending.handle)
             .expect("a handle outlives its operations");
+        if kind == RequestKind::Receive {
+            entry.surging = surging;
+        }
         entry.forget(key, kind);
         if entry.closing.is_some() {
             self.close_if_idle(pending.handle);

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use super::super::super::{CloseMode, Driver, ListenOptions, Outcome, PortOptions, Request};
 use super::super::super::{Resource, Token};
+use super::super::pending::Pending;
 use super::super::sigpipe;
 use super::{Harness, KERNELS, is_cancelled, loopback, os_error, pair, pipe};
 use crate::port::named_calls::NamedCalls;
@@ -280,6 +281,38 @@ fn a_pipe_that_was_full_gets_more_room_on_every_kernel() {
             Ok(Outcome::EndOfFile)
         ));
         harness.close(reader, CloseMode::Graceful);
+        harness.finish();
+    }
+}
+
+/// Goal: a program that passes on a surge, and pauses whenever it cannot, goes on receiving in large pieces.
+#[test]
+fn a_receive_after_one_that_was_cancelled_in_a_surge_goes_on_in_large_pieces() {
+    let usual = PortOptions::default().receive_bytes;
+    for allowed in KERNELS {
+        let mut harness = Harness::with(&PortOptions::default(), allowed);
+        let (ours, mut theirs) = pair();
+        theirs.set_nonblocking(true).expect("it can be");
+        let mut fill = || {
+            let piece = vec![0; 64 * 1024];
+            while theirs.write(&piece).is_ok() {}
+        };
+        let socket = harness.adopt(ours);
+        for _ in 0..3 {
+            let receive = harness.submit(socket, Request::Receive);
+            fill();
+            while harness.receive(receive).len() <= usual {
+                fill();
+            }
+            assert!(harness.port.cancel(receive));
+            assert!(is_cancelled(&harness.last(receive)));
+            let receive = harness.submit(socket, Request::Receive);
+            let pending = harness.port.operations.get(receive.0);
+            assert!(pending.is_some_and(Pending::is_wide), "{allowed:?}");
+            assert!(harness.port.cancel(receive));
+            assert!(is_cancelled(&harness.last(receive)));
+        }
+        harness.close(socket, CloseMode::Reset);
         harness.finish();
     }
 }
