@@ -2,6 +2,8 @@
 
 import asyncio
 import contextvars
+import gc
+import sys
 import threading
 import unittest
 
@@ -130,6 +132,20 @@ class Calls(LoopTestCase):
         # Asyncio forbids this, and still makes the call at some time.
         threading.Timer(0.01, self.loop.call_later, [0.01, self.loop.stop]).start()
         self.loop.run_forever()
+
+    def test_a_future_is_made_without_python_code(self):
+        self.loop.set_debug(False)
+        self.loop.create_future()  # Imports what it needs.
+        # The garbage of other tests may have finalizers in Python.
+        gc.disable()
+        self.addCleanup(gc.enable)
+        entered = []
+        sys.setprofile(lambda frame, event, _: entered.append(frame.f_code.co_name) if event == "call" else None)
+        try:
+            self.loop.create_future()
+        finally:
+            sys.setprofile(None)
+        self.assertEqual(entered, [])
 
 
 class Handles(LoopTestCase):

@@ -222,6 +222,11 @@ impl AsyncioLoop {
         Ok(())
     }
 
+    /// Whether debug mode is on. Asyncio's futures and tasks ask for it when they are made.
+    fn get_debug(&self, py: Python<'_>) -> bool {
+        self.debug(py)
+    }
+
     #[getter]
     fn _task_factory<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         let factory = self.0.get(py).task_factory.borrow();
