@@ -18,7 +18,7 @@ from scenarios.asyncio_tls import TlsTestCase, compared, connected, contexts, is
 from tidewaiter.asyncio import Loop
 
 VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
-SIZES = (1, 64, 255, 4096, 16383, 16384, 16385, 70_000, 300_000)
+SIZES = (1, 255, 16384, 16385, 70_000)
 
 
 def writing_back(side):
@@ -89,7 +89,7 @@ class Traffic(TlsTestCase):
         server_side, client, server = await connected()
         server_side.transport.pause_reading()
         client.transport.write(b"x" * 100_000)
-        for _ in range(20):
+        for _ in range(5):
             await asyncio.sleep(0.001)
         told = [server_side.received, server_side.transport.is_reading()]
         server_side.transport.resume_reading()
@@ -98,7 +98,7 @@ class Traffic(TlsTestCase):
         client.transport.write(b"first")
         await until(lambda: len(server_side.received) == 100_005)
         client.transport.write(b"second")
-        for _ in range(20):
+        for _ in range(5):
             await asyncio.sleep(0.001)
         told.append(len(server_side.received))
         server_side.transport.resume_reading()
