@@ -6,6 +6,7 @@ use std::io::Write;
 use tidewaiter::process::{Command, ExitStatus, SharedPipe, SpawnStep, Stdio};
 
 use super::child_descriptors::{path, status};
+use crate::support::alone::alone;
 use crate::support::harness::Harness;
 use crate::support::reader::Reader;
 
@@ -25,34 +26,37 @@ fn a_standard_stream_can_be_a_socket() {
 }
 
 /// Goal: opening a FIFO waits for nobody, but the child's reads do.
+/// Method: alone, because the child of another test may have a copy of an end, until its program starts.
 #[test]
 fn a_fifo_holds_nobody_up() {
-    let mut harness = Harness::new();
-    let fifo = path("fifo");
-    let mkfifo = std::process::Command::new("mkfifo").arg(&fifo).status();
-    assert!(mkfifo.expect("it can be run").success());
-    // Nobody writes: it is empty.
-    let command = shell("cat; exit 4").stdin(Stdio::read_file(&fifo));
-    let spawned = harness.spawn(&command);
-    assert_eq!(status(&mut harness, &spawned), ExitStatus::Code(4));
-    // Nobody reads.
-    let command = shell("").stdout(Stdio::write_file(&fifo));
-    let error = harness.port.spawn(&command).expect_err("nobody reads");
-    assert_eq!(error.step, SpawnStep::Descriptor(1), "{error}");
-    // We do both. The child waits until we write.
-    let mut both = File::options()
-        .read(true)
-        .write(true)
-        .open(&fifo)
-        .expect("it is there");
-    let command = shell("echo ready; read line; exit $line").stdin(Stdio::read_file(&fifo));
-    let spawned = harness.spawn(&command);
-    let mut output = Reader::new(&mut harness, spawned.pipe(1).expect("a pipe"));
-    output.skip_past(&mut harness, b"ready\n");
-    both.write_all(b"5\n").expect("there is room");
-    assert_eq!(status(&mut harness, &spawned), ExitStatus::Code(5));
-    std::fs::remove_file(&fifo).expect("it is ours");
-    harness.finish();
+    alone(module_path!(), "a_fifo_holds_nobody_up", || {
+        let mut harness = Harness::new();
+        let fifo = path("fifo");
+        let mkfifo = std::process::Command::new("mkfifo").arg(&fifo).status();
+        assert!(mkfifo.expect("it can be run").success());
+        // Nobody writes: it is empty.
+        let command = shell("cat; exit 4").stdin(Stdio::read_file(&fifo));
+        let spawned = harness.spawn(&command);
+        assert_eq!(status(&mut harness, &spawned), ExitStatus::Code(4));
+        // Nobody reads.
+        let command = shell("").stdout(Stdio::write_file(&fifo));
+        let error = harness.port.spawn(&command).expect_err("nobody reads");
+        assert_eq!(error.step, SpawnStep::Descriptor(1), "{error}");
+        // We do both. The child waits until we write.
+        let mut both = File::options()
+            .read(true)
+            .write(true)
+            .open(&fifo)
+            .expect("it is there");
+        let command = shell("echo ready; read line; exit $line").stdin(Stdio::read_file(&fifo));
+        let spawned = harness.spawn(&command);
+        let mut output = Reader::new(&mut harness, spawned.pipe(1).expect("a pipe"));
+        output.skip_past(&mut harness, b"ready\n");
+        both.write_all(b"5\n").expect("there is room");
+        assert_eq!(status(&mut harness, &spawned), ExitStatus::Code(5));
+        std::fs::remove_file(&fifo).expect("it is ours");
+        harness.finish();
+    });
 }
 
 #[test]

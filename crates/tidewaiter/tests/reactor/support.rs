@@ -13,8 +13,8 @@ use tidewaiter::{Address, Listener, Metrics, Protocol, Reactor, Reason, RunEnd, 
 
 use crate::support::reasons::kind_of;
 
-/// A test that takes longer than this has failed.
-const LIMIT: Duration = Duration::from_secs(60);
+/// A test that takes longer than this has failed. Some move so many bytes that a busy machine needs a minute.
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// A reactor on the port under test, without signal handling.
 pub(crate) fn reactor() -> Reactor {
