@@ -103,6 +103,13 @@ def _task(operation: str) -> Workload:
     return Workload(name, name, f"CPU ns/{operation}", (RATE, PEAK), aims=_by_tokio(None))
 
 
+def _hyper(name: str, body_bytes: int, connections: int) -> Workload:
+    """At least 1.1 times as many requests per second of CPU time as on tokio."""
+    load = ("--mode", "fetch", "--size", str(body_bytes), "--connections", str(connections))
+    aims = tuple(Aim(ours, 1 / 1.1, ("tokio",)) for ours in (URING_TASKS, POLL_TASKS))
+    return Workload(name, name, "CPU us/request", (RATE, *LATENCIES, PEAK), load, aims=aims)
+
+
 def _redis(clients: int, in_flight: int) -> Workload:
     """Clients that send as many commands at a time."""
     load = ("--mode", "redis", "--connections", str(clients), "--in-flight", str(in_flight))
@@ -241,6 +248,8 @@ WORKLOADS = (
     *(_task(operation) for operation in ("spawn", "hop", "sleep", "timeout")),
     *(_redis(clients, in_flight) for clients in (1, 50) for in_flight in (1, 16)),
     replace(_stream("proxy", "proxy", *_PROXY), aims=_by_tokio(None)),
+    _hyper("hyper-hello", 13, 64),
+    _hyper("hyper-1m", 2**20, 16),
     Workload(
         "child-outputs",
         "child-outputs",

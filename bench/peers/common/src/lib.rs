@@ -65,6 +65,8 @@ pub enum Workload {
     Redis,
     /// Listen, and pass HTTP on to a server and back.
     Proxy,
+    /// Listen, and answer each request of HTTP with a body, by hyper.
+    Hyper { body_bytes: usize },
 }
 
 impl Workload {
@@ -98,6 +100,10 @@ impl Workload {
             "child-outputs" => Workload::Outputs,
             "redis" => Workload::Redis,
             "proxy" => Workload::Proxy,
+            "hyper-hello" => Workload::Hyper { body_bytes: 13 },
+            "hyper-1m" => Workload::Hyper {
+                body_bytes: 1 << 20,
+            },
             children if children.starts_with(child::CHILDREN_NAME) => Workload::Children,
             pipes if pipes.starts_with(pipes::ECHO_NAME) => Workload::PipeEcho,
             udp if udp.starts_with(datagrams::ECHO_NAME) => Workload::UdpEcho {

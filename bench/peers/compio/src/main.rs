@@ -35,7 +35,8 @@ async fn main() -> io::Result<()> {
         | Workload::Outputs
         | Workload::Task(_)
         | Workload::Redis
-        | Workload::Proxy => {
+        | Workload::Proxy
+        | Workload::Hyper { .. } => {
             tell::unsupported();
             Ok(())
         }

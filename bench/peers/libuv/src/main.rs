@@ -44,7 +44,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         | Workload::Outputs
         | Workload::Task(_)
         | Workload::Redis
-        | Workload::Proxy => {
+        | Workload::Proxy
+        | Workload::Hyper { .. } => {
             tell::unsupported();
             return Ok(());
         }

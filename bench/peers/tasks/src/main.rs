@@ -1,5 +1,6 @@
 //! tidewaiter in the benchmarks, with tasks instead of callbacks; `TIDEWAITER_PORT` chooses the port.
 
+mod http;
 mod proxy;
 mod redis;
 mod streams;
@@ -19,6 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             Workload::Task(operation) => tasks::measure(&reactor, operation).await,
             Workload::Redis => redis::serve(&reactor).await,
             Workload::Proxy => proxy::serve(&reactor).await,
+            Workload::Hyper { body_bytes } => http::serve(&reactor, body_bytes).await,
             _ => {
                 tell::unsupported();
                 Ok(())

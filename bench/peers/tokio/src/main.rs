@@ -3,6 +3,7 @@
 mod children;
 mod clocks;
 mod datagrams;
+mod http;
 mod local;
 mod proxy;
 mod redis;
@@ -42,6 +43,7 @@ fn main() -> io::Result<()> {
             Workload::Task(operation) => tasks::measure(operation).await,
             Workload::Redis => redis::serve().await,
             Workload::Proxy => proxy::serve().await,
+            Workload::Hyper { body_bytes } => http::serve(body_bytes).await,
             Workload::ChildStdoutSocket
             | Workload::UdpSink
             | Workload::UdpSource

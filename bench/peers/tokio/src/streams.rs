@@ -41,7 +41,7 @@ pub(crate) async fn both(mut stream: TcpStream) -> io::Result<()> {
 }
 
 /// Listens, and runs `handle` in a task for each connection.
-pub(crate) async fn serve<F>(handle: fn(TcpStream) -> F) -> io::Result<()>
+pub(crate) async fn serve<F>(handle: impl Fn(TcpStream) -> F) -> io::Result<()>
 where
     F: Future<Output = io::Result<()>> + Send + 'static,
 {
