@@ -126,7 +126,7 @@ class Traffic(TlsTestCase):
     @compared
     async def test_limits_of_the_queue(self):
         server_side, client, server = await connected(Echo)
-        # The server's session tickets come before its answer. Without a limit, they would resume the writer at any time.
+        # The server's session tickets come before its answer. With a limit of 0, they would resume the writer.
         client.transport.write(b"x")
         await until(lambda: client.received)
         told = [client.transport.get_write_buffer_limits(), client.transport.get_read_buffer_limits()]
