@@ -54,8 +54,8 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// The program, the step that failed and the reason, as [`SpawnError`] has them, inside of an [`io::Error`] of the
-    /// reason's kind; the system's reason if the thread cannot be started.
+    /// The program, the step that failed and the reason, as [`SpawnError`](tidewaiter::process::SpawnError) has them,
+    /// inside of an [`io::Error`] of the reason's kind; the system's reason if the thread cannot be started.
     pub fn spawn(command: &Command) -> io::Result<Child> {
         let exit = Arc::<Exit>::default();
         let mut shared = Pipes::new();
