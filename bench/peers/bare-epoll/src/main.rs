@@ -46,7 +46,8 @@ fn main() -> io::Result<()> {
         | Workload::Outputs
         | Workload::Task(_)
         | Workload::Redis
-        | Workload::Proxy => {
+        | Workload::Proxy
+        | Workload::Hyper { .. } => {
             tell::unsupported();
             Ok(())
         }
