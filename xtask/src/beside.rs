@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
 
@@ -20,7 +20,7 @@ pub(crate) const FROM: &str = "windows";
 #[derive(Debug)]
 pub(crate) struct Beside(JoinHandle<Vec<Told>>);
 
-/// What a lane has printed, or why it could not be run.
+/// The output of a lane, or the reason why it could not be run.
 #[derive(Debug)]
 pub(crate) struct Told {
     pub(crate) lane: &'static Lane,
@@ -57,7 +57,7 @@ impl Beside {
 /// Runs a lane to its end, with the least priority, and returns its output. A file takes it meanwhile, because a
 /// process that a lane leaves behind would keep a pipe open.
 fn run(program: &Path, folder: &Path, lane: &Lane, require_all: bool) -> io::Result<String> {
-    let path: PathBuf = folder.join(format!("{}.txt", lane.name));
+    let path = folder.join(format!("{}.txt", lane.name));
     let file = File::create(&path)?;
     let mut command = if has("nice") {
         let mut nice = Command::new("nice");

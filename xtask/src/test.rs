@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::lanes::{LANES, Lane, Need};
 use crate::runner::{Stop, Tally};
 
-/// What stands above the table.
+/// The heading of the table, with the empty line before it.
 const SUMMARY: &str = "\n==== summary\n";
 
 /// The options of `test`.

@@ -35,7 +35,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Workload::SendFile => send_file::serve(&reactor)?,
         Workload::PipeEcho => pipes::echo(&reactor)?,
         // See the peer `tasks`.
-        Workload::Outputs | Workload::Task(_) | Workload::Redis | Workload::Proxy | Workload::Hyper { .. } => {
+        Workload::Outputs
+        | Workload::Task(_)
+        | Workload::Redis
+        | Workload::Proxy
+        | Workload::Hyper { .. } => {
             tell::unsupported();
             return Ok(());
         }

@@ -130,7 +130,7 @@ pub(super) fn open(terminal: Terminal) -> io::Result<Opened> {
 pub(crate) struct PseudoConsole {
     functions: Functions,
     number: HPCON,
-    /// What closes it. `None`: that has begun.
+    /// The work that closes it. `None`: it was submitted.
     closing: Mutex<Option<ClosingWork>>,
     ended: Arc<AtomicBool>,
 }
