@@ -15,6 +15,7 @@ from unittest import mock
 
 from scenarios.asyncio_pairs import ADDRESS, Buffered, Side, on_each_port, until
 from scenarios.asyncio_tls import TlsTestCase, compared, connected, contexts, is_native, listening
+from support import ports
 from tidewaiter.asyncio import Loop
 
 VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
@@ -282,7 +283,7 @@ class Ending(TlsTestCase):
         return client.events[:2]
 
     def test_an_exit_leaves_the_loop(self):
-        for port in ("poll",):
+        for port in ports():
             loop = Loop(port)
 
             def leave(_):

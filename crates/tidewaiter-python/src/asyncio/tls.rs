@@ -57,19 +57,11 @@ struct PlainText<'py> {
 }
 
 impl<'py> PlainText<'py> {
-    fn joined(mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    fn joined(mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         if self.pieces.len() <= 1 {
-            return Ok(self.pieces.pop());
+            return Ok(self.pieces.pop().map(Bound::into_any));
         }
-        let length = self.pieces.iter().map(|piece| piece.as_bytes().len()).sum();
-        let joined = PyBytes::new_with(py, length, |mut rest| {
-            for piece in &self.pieces {
-                let (place, after) = rest.split_at_mut(piece.as_bytes().len());
-                place.copy_from_slice(piece.as_bytes());
-                rest = after;
-            }
-            Ok(())
-        })?;
+        let joined = PyBytes::new(py, b"").call_method1(intern!(py, "join"), (self.pieces,))?;
         Ok(Some(joined))
     }
 }
@@ -124,7 +116,7 @@ impl State {
         if let Some(data) = plain.joined(py)? {
             let protocol = self.attribute(intern!(py, "_app_protocol"))?;
             let method = intern!(py, "data_received");
-            context::method_called(&protocol, method, [data.as_any()])?;
+            context::method_called(&protocol, method, [&data])?;
         }
         if ended {
             self.call(intern!(py, "_call_eof_received"))?;
