@@ -73,6 +73,8 @@ def cpu_per(unit: str, cpu: float, figures: dict[str, float]) -> float:
     figures["server_share"] = cpu / figures["seconds"]
     if unit == "gib":
         passed = (figures["bytes_sent"] + figures["bytes_received"]) / 2**30
+        if not passed:
+            raise Failed("no byte came through in the measured time")
         figures["in_share"] = figures["bytes_sent"] / 2**30 / passed
         figures["mib_per_s"] = passed * 1024 / figures["seconds"]
         return cpu / passed

@@ -128,7 +128,9 @@ impl Linker {
         let name = rustls::pki_types::ServerName::from(std::net::IpAddr::from([127, 0, 0, 1]));
         let session = rustls::ClientConnection::new(std::sync::Arc::clone(config), name)
             .map_err(io::Error::other)?;
-        let stream = rustls::StreamOwned::new(session, socket);
+        let mut stream = rustls::StreamOwned::new(session, socket);
+        // The client speaks first, also where it only receives afterwards.
+        stream.conn.write_tls(&mut stream.sock)?;
         Ok(Link::Tls(Box::new(stream)))
     }
 }
