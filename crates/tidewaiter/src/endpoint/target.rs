@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 use super::{HostPort, literal, look_up};
 use crate::os::{Address, PipeName, UnixAddress};
@@ -15,6 +16,8 @@ pub struct Endpoint(Form);
 enum Form {
     Address(Address),
     Host(HostPort),
+    /// The path of a UNIX socket, which may be too long for one.
+    Path(PathBuf),
     /// A text that is read once it is known what kind of address it should be.
     Text(String),
 }
@@ -93,8 +96,16 @@ impl Endpoint {
     pub fn address(&self) -> Option<&Address> {
         match &self.0 {
             Form::Address(address) => Some(address),
-            Form::Host(_) | Form::Text(_) => None,
+            Form::Host(_) | Form::Path(_) | Form::Text(_) => None,
         }
+    }
+
+    /// The address, for a port, which reads no texts and looks no names up.
+    pub(crate) fn expect_address(&self) -> io::Result<&Address> {
+        self.address().ok_or_else(|| {
+            let message = format!("a port reads no address such as {self}");
+            io::Error::new(io::ErrorKind::InvalidInput, message)
+        })
     }
 
     /// Reads a text for a call that takes addresses of `kind`. An address of another kind passes.
@@ -102,6 +113,10 @@ impl Endpoint {
         let host = match &self.0 {
             Form::Address(address) => return Ok(Target::Address(address.clone())),
             Form::Host(host) => host.clone(),
+            Form::Path(path) => {
+                let address = UnixAddress::from_pathname(path).map_err(invalid)?;
+                return Ok(Target::Address(address.into()));
+            }
             Form::Text(text) => match local_address(text, kind) {
                 Some(address) => return address.map(Target::Address),
                 None => text.parse().map_err(invalid)?,
@@ -156,14 +171,65 @@ impl fmt::Display for Endpoint {
         match &self.0 {
             Form::Address(address) => address.fmt(f),
             Form::Host(host) => host.fmt(f),
+            Form::Path(path) => path.display().fmt(f),
             Form::Text(text) => text.fmt(f),
         }
+    }
+}
+
+impl From<Address> for Endpoint {
+    fn from(address: Address) -> Endpoint {
+        address.to_endpoint()
+    }
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Endpoint {
+        address.to_endpoint()
+    }
+}
+
+impl From<UnixAddress> for Endpoint {
+    fn from(address: UnixAddress) -> Endpoint {
+        address.to_endpoint()
     }
 }
 
 impl ToEndpoint for Endpoint {
     fn to_endpoint(self) -> Endpoint {
         self
+    }
+}
+
+impl ToEndpoint for &Endpoint {
+    fn to_endpoint(self) -> Endpoint {
+        self.clone()
+    }
+}
+
+/// The path of a UNIX socket, for any call.
+impl ToEndpoint for &Path {
+    fn to_endpoint(self) -> Endpoint {
+        self.to_owned().to_endpoint()
+    }
+}
+
+/// The path of a UNIX socket, for any call.
+impl ToEndpoint for PathBuf {
+    fn to_endpoint(self) -> Endpoint {
+        Endpoint(Form::Path(self))
+    }
+}
+
+impl ToEndpoint for &PathBuf {
+    fn to_endpoint(self) -> Endpoint {
+        self.as_path().to_endpoint()
+    }
+}
+
+impl ToEndpoint for &Address {
+    fn to_endpoint(self) -> Endpoint {
+        self.clone().to_endpoint()
     }
 }
 

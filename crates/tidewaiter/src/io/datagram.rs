@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use super::shared::{End, copy_of};
 use super::waiting::Waiters;
+use crate::endpoint::{AddressKind, ToEndpoint};
 use crate::error::{Error, Reason};
 use crate::os::{Address, UnixAddress};
 use crate::port::{
@@ -31,8 +32,7 @@ use crate::transport::{DatagramProtocol, DatagramTransport};
 /// use tidewaiter::io::UdpSocket;
 ///
 /// let reactor = tidewaiter::Reactor::new()?;
-/// let any_port: std::net::SocketAddr = "127.0.0.1:0".parse()?;
-/// let server = UdpSocket::bind(&reactor, any_port)?;
+/// let server = UdpSocket::bind(&reactor, "127.0.0.1:0")?;
 /// let address = server.local_addr()?;
 /// let echo = reactor.spawn(async move {
 ///     let datagram = server.recv_datagram().await?; // which is not copied
@@ -42,8 +42,8 @@ use crate::transport::{DatagramProtocol, DatagramTransport};
 ///     Ok::<_, std::io::Error>(())
 /// });
 /// let answer = reactor.block_on(async {
-///     let client = UdpSocket::bind(&reactor, any_port)?;
-///     client.connect(&address)?;
+///     let client = UdpSocket::bind(&reactor, "127.0.0.1:0")?;
+///     client.connect(address)?;
 ///     client.send(b"hello").await?;
 ///     let mut buffer = [0; 100];
 ///     let count = client.recv(&mut buffer).await?;
@@ -90,13 +90,28 @@ impl DatagramSocket {
     /// Connects the socket to `peer`: it receives from no one else, and [`send`](DatagramSocket::send) sends there. What
     /// others sent before is still received.
     ///
+    /// A name is looked up within the call, as [for listening](ToEndpoint), and the first address counts to which the OS
+    /// connects the socket.
+    ///
     /// # Errors
     ///
-    /// The OS's error; [`NotConnected`](io::ErrorKind::NotConnected) once the socket is closed.
-    pub fn connect(&self, peer: &Address) -> io::Result<()> {
-        self.transport.set_peer(Some(peer))?;
-        self.inlet.connected.set(true);
-        Ok(())
+    /// The OS's error; [`NotConnected`](io::ErrorKind::NotConnected) once the socket is closed;
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a text that is no address.
+    pub fn connect(&self, peer: impl ToEndpoint) -> io::Result<()> {
+        let reactor = self.transport.reactor();
+        let mut failure = None;
+        for address in reactor.resolve_now(&peer.to_endpoint(), AddressKind::Any)? {
+            match self.transport.set_peer(Some(&address)) {
+                Ok(()) => {
+                    self.inlet.connected.set(true);
+                    return Ok(());
+                }
+                Err(error) => {
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        Err(failure.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
     }
 
     /// Waits for the next datagram, and takes it in the memory in which it arrived. Dropping the future loses none.

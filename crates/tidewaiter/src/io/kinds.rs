@@ -134,8 +134,7 @@ pub type NamedPipeListener = Listener;
 /// use tidewaiter::io::UdpSocket;
 ///
 /// let reactor = tidewaiter::Reactor::new()?;
-/// let any_port: std::net::SocketAddr = "127.0.0.1:0".parse()?;
-/// let socket = UdpSocket::bind(&reactor, any_port)?;
+/// let socket = UdpSocket::bind(&reactor, "127.0.0.1:0")?;
 /// reactor.spawn(async move {
 ///     while let Ok(datagram) = socket.recv_datagram().await {
 ///         println!("{} bytes from {:?}", datagram.len(), datagram.sender());
@@ -150,12 +149,11 @@ pub type UdpSocket = DatagramSocket;
 ///
 /// ```
 /// # #[cfg(unix)] {
-/// use tidewaiter::UnixAddress;
 /// use tidewaiter::io::UnixDatagram;
 ///
 /// let reactor = tidewaiter::Reactor::new()?;
 /// let path = std::env::temp_dir().join(format!("log-{}.sock", std::process::id()));
-/// let socket = UnixDatagram::bind(&reactor, UnixAddress::from_pathname(&path)?)?;
+/// let socket = UnixDatagram::bind(&reactor, &path)?;
 /// let message = reactor.block_on(async {
 ///     std::os::unix::net::UnixDatagram::unbound()?.send_to(b"message", &path)?;
 ///     socket.recv_datagram().await

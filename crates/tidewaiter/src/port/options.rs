@@ -175,6 +175,20 @@ impl fmt::Display for PortInfo {
 }
 
 /// The address to listen on, and how.
+///
+/// The fields are public, the struct is not exhaustive: begin with an endpoint, and change fields, or call the methods of
+/// the same names.
+///
+/// ```
+/// use std::time::Duration;
+/// use tidewaiter::port::{ListenOptions, SocketOption};
+///
+/// let options = ListenOptions::new("localhost:8080")
+///     .backlog(16)
+///     .socket_option(SocketOption::NoDelay(true))
+///     .socket_option(SocketOption::KeepAlive(Some(Duration::from_secs(60))));
+/// assert_eq!(options.socket_options.len(), 2);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ListenOptions {
@@ -221,14 +235,6 @@ pub struct ListenOptions {
 
 impl ListenOptions {
     /// Listens on `endpoint`, with the defaults for everything else.
-    ///
-    /// ```
-    /// use tidewaiter::port::ListenOptions;
-    ///
-    /// let mut options = ListenOptions::new("localhost:8080");
-    /// options.backlog = 16;
-    /// # let _ = options;
-    /// ```
     #[must_use]
     pub fn new(endpoint: impl ToEndpoint) -> ListenOptions {
         ListenOptions {
@@ -245,6 +251,70 @@ impl ListenOptions {
         }
     }
 
+    /// Sets [`backlog`](ListenOptions#structfield.backlog).
+    #[must_use]
+    pub fn backlog(mut self, connections: u32) -> ListenOptions {
+        self.backlog = connections;
+        self
+    }
+
+    /// Sets [`reuse_port`](ListenOptions#structfield.reuse_port).
+    #[must_use]
+    pub fn reuse_port(mut self, reuse: bool) -> ListenOptions {
+        self.reuse_port = reuse;
+        self
+    }
+
+    /// Sets [`only_v6`](ListenOptions#structfield.only_v6).
+    #[must_use]
+    pub fn only_v6(mut self, only_v6: bool) -> ListenOptions {
+        self.only_v6 = only_v6;
+        self
+    }
+
+    /// Sets [`one_at_a_time`](ListenOptions#structfield.one_at_a_time).
+    #[must_use]
+    pub fn one_at_a_time(mut self, one: bool) -> ListenOptions {
+        self.one_at_a_time = one;
+        self
+    }
+
+    /// Sets [`sequenced_packets`](ListenOptions#structfield.sequenced_packets).
+    #[must_use]
+    pub fn sequenced_packets(mut self, packets: bool) -> ListenOptions {
+        self.sequenced_packets = packets;
+        self
+    }
+
+    /// Adds one to the [`socket_options`](ListenOptions#structfield.socket_options).
+    #[must_use]
+    pub fn socket_option(mut self, option: SocketOption) -> ListenOptions {
+        self.socket_options.push(option);
+        self
+    }
+
+    /// Sets the [mode](SocketFileOptions::mode) of a UNIX socket's file.
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use tidewaiter::port::ListenOptions;
+    ///
+    /// let options = ListenOptions::new(Path::new("/run/app.sock")).socket_mode(0o600);
+    /// assert_eq!(options.socket_file.mode, Some(0o600));
+    /// ```
+    #[must_use]
+    pub fn socket_mode(mut self, mode: u32) -> ListenOptions {
+        self.socket_file.mode = Some(mode);
+        self
+    }
+
+    /// Sets the [options of named pipes](ListenOptions#structfield.pipe).
+    #[must_use]
+    pub fn pipe(mut self, options: PipeListenOptions) -> ListenOptions {
+        self.pipe = options;
+        self
+    }
+
     /// Refuses options that no port supports.
     pub(super) fn check(&self) -> io::Result<()> {
         self.socket_file.check(self.address()?)
@@ -256,10 +326,7 @@ impl ListenOptions {
     ///
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for an endpoint that is no address.
     pub(crate) fn address(&self) -> io::Result<&Address> {
-        self.endpoint.address().ok_or_else(|| {
-            let message = format!("a port reads no address such as {}", self.endpoint);
-            io::Error::new(io::ErrorKind::InvalidInput, message)
-        })
+        self.endpoint.expect_address()
     }
 }
 

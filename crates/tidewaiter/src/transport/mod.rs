@@ -31,7 +31,8 @@ pub use stream::{
 use std::fmt;
 use std::io;
 
-use crate::error::ConnectError;
+use crate::endpoint::{AddressKind, Endpoint, ask_os};
+use crate::error::{ConnectError, Error};
 use crate::os::Address;
 use crate::port::{CloseMode, Handle, Token};
 use crate::reactor::Reactor;
@@ -144,4 +145,20 @@ fn close_unawaited(reactor: &Reactor, handle: Handle) {
         closing.is_ok() || reactor.is_copied(),
         "nobody else closes it"
     );
+}
+
+impl Reactor {
+    /// The addresses that the endpoint stands for, at least one. A lookup of a name blocks.
+    pub(crate) fn resolve_now(
+        &self,
+        endpoint: &Endpoint,
+        kind: AddressKind,
+    ) -> Result<Vec<Address>, Error> {
+        let resolver = self.resolver();
+        let addresses = endpoint.resolve(kind, |host, port| match resolver {
+            Some(resolver) => resolver(host, port),
+            None => ask_os(host, port),
+        });
+        addresses.map_err(Error::Endpoint)
+    }
 }

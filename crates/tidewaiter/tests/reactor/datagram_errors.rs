@@ -190,7 +190,8 @@ fn a_second_socket_on_the_address_is_refused_unless_both_share_it() {
         first
             .expect("it listens")
             .local_addr()
-            .expect("it is bound"),
+            .expect("it is bound")
+            .into(),
     );
     reactor.listen_udp(options, Silent).expect("both share it");
     reactor.call_later(std::time::Duration::ZERO, Reactor::stop);

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
+use tidewaiter::endpoint::ToEndpoint;
 use tidewaiter::port::{
     Datagram, DatagramOptions, Ecn, Multicast, NetworkInterface, PacketInfo, PortKind,
 };
@@ -118,7 +119,7 @@ fn members(reactor: &Reactor, source: Option<IpAddr>) -> Option<(DatagramTranspo
     let first = reactor.listen_udp(options.clone(), member.clone());
     let first = first.expect("it listens");
     let port = ip_of(&first).port();
-    options.local = Some((Ipv4Addr::UNSPECIFIED, port).into());
+    options.local = Some((Ipv4Addr::UNSPECIFIED, port).to_endpoint());
     let second = reactor
         .listen_udp(options, member.clone())
         .expect("it shares the address");

@@ -1,15 +1,22 @@
 //! Addresses as programs have them: texts, hosts and ports, addresses of each kind.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tidewaiter::endpoint::{HostPort, ToEndpoint};
-use tidewaiter::port::ListenOptions;
+use tidewaiter::port::{DatagramOptions, ListenOptions};
 use tidewaiter::{ConnectError, ConnectOptions, Error, Reactor};
 
-use super::support::{Countdown, Echo, Log, Script, Silent, reactor, run, run_clean};
+use super::datagrams::{
+    Client, Echo as DatagramEcho, Silent as NoDatagrams, ip_of, with_datagrams,
+};
+use super::support::{Countdown, Echo, Log, Script, Silent, any_port, reactor, run, run_clean};
 
-/// A reactor on which `twice.test` has an address that is not ours and then one that is, and no other name has any.
+/// A reactor on which `twice.test` has an address that is not ours and then one that is, `once.test` has one that is ours,
+/// and no other name has any.
 fn resolving() -> Reactor {
     let builder = Reactor::builder().signals(false);
     crate::open(builder.resolver(|host, port| match host {
@@ -17,6 +24,7 @@ fn resolving() -> Reactor {
             ([192, 0, 2, 1], port).into(),
             ([127, 0, 0, 1], port).into(),
         ]),
+        "once.test" => Ok(vec![([127, 0, 0, 1], port).into()]),
         _ => Err(io::Error::new(
             io::ErrorKind::NotFound,
             "there is no such name",
@@ -169,4 +177,97 @@ fn hosts_with_ports_are_displayed_as_they_are_read() {
     assert_eq!(host.to_endpoint().to_string(), "[::1]:80");
     assert_eq!("example.org:80".to_endpoint().to_string(), "example.org:80");
     assert!("example.org:80".to_endpoint().address().is_none());
+}
+
+/// Sends a datagram to an echo at `to`, and stops the reactor once it came back.
+fn check_datagram_echo(reactor: &Reactor, to: impl ToEndpoint) {
+    let client = Client::new(1);
+    let transport = reactor.connect_udp(to, client.clone()).expect("it opens");
+    transport.send(b"word");
+    run_clean(reactor);
+    let log = client.log.take();
+    assert!(log.contains(&"received word".to_owned()), "{log:?}");
+}
+
+#[test]
+fn texts_and_names_open_datagram_sockets() {
+    if with_datagrams().is_none() {
+        return;
+    }
+    for host in ["127.0.0.1", "once.test"] {
+        let reactor = resolving();
+        let server = reactor.listen_udp(format!("{host}:0"), DatagramEcho);
+        let address = ip_of(&server.expect("it opens"));
+        assert_eq!(address.ip(), Ipv4Addr::LOCALHOST);
+        assert_ne!(address.port(), 0);
+        check_datagram_echo(&reactor, ("once.test", address.port()));
+    }
+}
+
+/// A reactor on which each name has the address that is set, and then one of this host.
+fn resolving_to_two(first: &Arc<Mutex<SocketAddr>>) -> Reactor {
+    let first = Arc::clone(first);
+    let builder = Reactor::builder().signals(false);
+    crate::open(builder.resolver(move |_, port| {
+        let first = *first.lock().expect("no test panics here");
+        Ok(vec![first, (Ipv4Addr::LOCALHOST, port).into()])
+    }))
+}
+
+/// Goal: the first of a name's addresses counts that the OS allows. No peer is asked, since datagrams have no handshake.
+#[test]
+fn a_name_opens_a_datagram_socket_at_the_first_address_that_the_os_allows() {
+    let Some(reactor) = with_datagrams() else {
+        return;
+    };
+    drop(reactor);
+    let first = Arc::new(Mutex::new(any_port()));
+    let reactor = resolving_to_two(&first);
+    let holder = reactor
+        .listen_udp(any_port(), NoDatagrams)
+        .expect("a port is free");
+    let taken = ip_of(&holder);
+    *first.lock().expect("no test panics here") = taken;
+    let server = reactor
+        .listen_udp("two.test:0", DatagramEcho)
+        .expect("the second address is free");
+    let address = ip_of(&server);
+    assert_ne!(address, taken);
+    let client = reactor
+        .connect_udp(("two.test", address.port()), NoDatagrams)
+        .expect("both can be peers");
+    assert_eq!(client.peer_addr().expect("it is connected"), taken.into());
+
+    *first.lock().expect("no test panics here") = (Ipv6Addr::LOCALHOST, address.port()).into();
+    let mut options = DatagramOptions::connected(("two.test", address.port()));
+    options.local = Some(any_port().into());
+    let client = Client::new(1);
+    let transport = reactor.open_datagrams(options, client.clone());
+    let transport = transport.expect("the second address is of the family of the local one");
+    transport.send(b"word");
+    run_clean(&reactor);
+    let log = client.log.take();
+    assert!(log.contains(&"received word".to_owned()), "{log:?}");
+}
+
+#[test]
+fn texts_that_are_no_address_and_names_without_one_open_no_datagram_socket() {
+    if with_datagrams().is_none() {
+        return;
+    }
+    let reactor = resolving();
+    let opened = |text: &str| {
+        let listening = reactor.listen_udp(text, NoDatagrams).unwrap_err();
+        let connecting = reactor.connect_udp(text, NoDatagrams).unwrap_err();
+        assert_eq!(listening.to_string(), connecting.to_string());
+        assert!(matches!(listening, Error::Endpoint(_)), "{listening:?}");
+        listening.to_string()
+    };
+    assert!(opened("once.test").contains("the port is missing"));
+    assert!(opened("never.test:5353").contains("never.test"));
+    let path = Path::new("/run/no.socket");
+    let refused = reactor.listen_udp(path, NoDatagrams).unwrap_err();
+    assert!(matches!(refused, Error::Datagrams { .. }), "{refused:?}");
+    reactor.call_later(Duration::ZERO, Reactor::stop);
+    run(&reactor);
 }

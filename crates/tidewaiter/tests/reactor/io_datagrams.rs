@@ -20,8 +20,8 @@ fn pair(reactor: &Reactor, options: impl Fn(&mut DatagramOptions)) -> (UdpSocket
         UdpSocket::bind(reactor, bound).unwrap()
     };
     let (one, other) = (open(), open());
-    one.connect(&other.local_addr().unwrap()).unwrap();
-    other.connect(&one.local_addr().unwrap()).unwrap();
+    one.connect(other.local_addr().unwrap()).unwrap();
+    other.connect(one.local_addr().unwrap()).unwrap();
     (one, other)
 }
 

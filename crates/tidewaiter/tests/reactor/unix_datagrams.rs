@@ -51,7 +51,8 @@ fn senders_have_names_or_none() {
     reactor
         .listen_unix_datagrams(server.clone(), Names(names.clone()))
         .expect("it listens");
-    let unnamed = reactor.connect_unix_datagrams(server.clone(), Silent);
+    let path = server.as_pathname().expect("it is a path");
+    let unnamed = reactor.connect_unix_datagrams(path, Silent);
     unnamed.expect("it connects").send(b"first");
     let mut options = DatagramOptions::connected(server);
     options.local = Some(named.clone().into());

@@ -74,6 +74,20 @@ impl Address {
         }
     }
 
+    /// Returns the port; `None` for an address of another kind.
+    ///
+    /// ```
+    /// use tidewaiter::Address;
+    ///
+    /// let address: Address = "127.0.0.1:8080".parse()?;
+    /// assert_eq!(address.port(), Some(8080));
+    /// # Ok::<(), tidewaiter::AddressError>(())
+    /// ```
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.socket_addr().map(|address| address.port())
+    }
+
     /// Refuses an address of another kind.
     pub(crate) fn check_is_ip(&self) -> io::Result<()> {
         self.check(matches!(self, Address::Ip(_)), "an IP address")

@@ -1,31 +1,34 @@
 //! How a datagram socket is opened.
 
 use std::io;
-use std::net::SocketAddr;
 
 use super::super::options::SocketFileOptions;
-use crate::os::{Address, UnixAddress};
+use crate::endpoint::{Endpoint, ToEndpoint};
+use crate::os::Address;
 
 /// Which datagram socket to open, and how: a UDP socket, or on Unix a datagram socket of the UNIX family.
 ///
-/// The fields are public, the struct is not exhaustive: take one of the constructors and change fields.
+/// The fields are public, the struct is not exhaustive: take one of the constructors and change fields, or call the methods of
+/// the same names.
+///
+/// A [`Port`](super::super::Port) takes addresses alone. A reactor also reads texts and looks names up, as [`ToEndpoint`] says
+/// for listening, and takes the first address with which the OS opens the socket; of a peer's name, too.
 ///
 /// ```
 /// use tidewaiter::port::DatagramOptions;
 ///
-/// let mut options = DatagramOptions::bound(([0, 0, 0, 0], 5353));
-/// options.reuse_address = true;
-/// # let _ = options;
+/// let options = DatagramOptions::bound("0.0.0.0:5353").reuse_address(true);
+/// assert!(options.reuse_address);
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DatagramOptions {
     /// The address that the socket is bound to. With port 0, the OS chooses a port. `None`: the OS chooses everything
     /// when the socket first sends; a UNIX socket stays without a name, so that nobody can answer it.
-    pub local: Option<Address>,
+    pub local: Option<Endpoint>,
     /// The peer that the socket is connected to: it receives from no one else, and a datagram without a destination
     /// goes there. `None`: it receives from everyone.
-    pub peer: Option<Address>,
+    pub peer: Option<Endpoint>,
     /// Whether other sockets may bind the same address if they set this too (`SO_REUSEADDR`): false by default. Several
     /// programs that receive from one multicast group need it.
     pub reuse_address: bool,
@@ -57,17 +60,52 @@ pub struct DatagramOptions {
 impl DatagramOptions {
     /// A socket that is bound to `local`, with the defaults for everything else.
     #[must_use]
-    pub fn bound(local: impl Into<Address>) -> DatagramOptions {
-        DatagramOptions::between(Some(local.into()), None)
+    pub fn bound(local: impl ToEndpoint) -> DatagramOptions {
+        DatagramOptions::between(Some(local.to_endpoint()), None)
     }
 
     /// A socket that is connected to `peer`, with the defaults for everything else.
     #[must_use]
-    pub fn connected(peer: impl Into<Address>) -> DatagramOptions {
-        DatagramOptions::between(None, Some(peer.into()))
+    pub fn connected(peer: impl ToEndpoint) -> DatagramOptions {
+        DatagramOptions::between(None, Some(peer.to_endpoint()))
     }
 
-    pub(crate) fn between(local: Option<Address>, peer: Option<Address>) -> DatagramOptions {
+    /// Sets [`reuse_address`](DatagramOptions#structfield.reuse_address).
+    #[must_use]
+    pub fn reuse_address(mut self, reuse: bool) -> DatagramOptions {
+        self.reuse_address = reuse;
+        self
+    }
+
+    /// Sets [`reuse_port`](DatagramOptions#structfield.reuse_port).
+    #[must_use]
+    pub fn reuse_port(mut self, reuse: bool) -> DatagramOptions {
+        self.reuse_port = reuse;
+        self
+    }
+
+    /// Sets [`only_v6`](DatagramOptions#structfield.only_v6).
+    #[must_use]
+    pub fn only_v6(mut self, only_v6: bool) -> DatagramOptions {
+        self.only_v6 = only_v6;
+        self
+    }
+
+    /// Sets [`broadcast`](DatagramOptions#structfield.broadcast).
+    #[must_use]
+    pub fn broadcast(mut self, broadcast: bool) -> DatagramOptions {
+        self.broadcast = broadcast;
+        self
+    }
+
+    /// Sets [`packet_info`](DatagramOptions#structfield.packet_info).
+    #[must_use]
+    pub fn packet_info(mut self, packet_info: bool) -> DatagramOptions {
+        self.packet_info = packet_info;
+        self
+    }
+
+    pub(crate) fn between(local: Option<Endpoint>, peer: Option<Endpoint>) -> DatagramOptions {
         DatagramOptions {
             local,
             peer,
@@ -86,33 +124,32 @@ impl DatagramOptions {
 
     /// Refuses options that no port supports.
     pub(in super::super) fn check(&self) -> io::Result<()> {
-        let local = self.local.as_ref();
+        for endpoint in self.local.iter().chain(&self.peer) {
+            endpoint.expect_address()?;
+        }
+        let local = self.local_address();
         local.map_or(Ok(()), |local| self.socket_file.check(local))
+    }
+
+    /// The local address, if it is one.
+    pub(crate) fn local_address(&self) -> Option<&Address> {
+        self.local.as_ref().and_then(Endpoint::address)
+    }
+
+    /// The peer's address, if it is one.
+    pub(crate) fn peer_address(&self) -> Option<&Address> {
+        self.peer.as_ref().and_then(Endpoint::address)
     }
 
     /// The address that names the socket in messages, and that decides its family.
     pub(crate) fn address(&self) -> Option<&Address> {
-        self.local.as_ref().or(self.peer.as_ref())
+        self.local_address().or(self.peer_address())
     }
 }
 
-/// Binds to the address.
-impl From<Address> for DatagramOptions {
-    fn from(local: Address) -> DatagramOptions {
-        DatagramOptions::bound(local)
-    }
-}
-
-/// Binds to the address.
-impl From<SocketAddr> for DatagramOptions {
-    fn from(local: SocketAddr) -> DatagramOptions {
-        DatagramOptions::bound(local)
-    }
-}
-
-/// Binds to the address.
-impl From<UnixAddress> for DatagramOptions {
-    fn from(local: UnixAddress) -> DatagramOptions {
+/// Binds to the endpoint.
+impl<E: ToEndpoint> From<E> for DatagramOptions {
+    fn from(local: E) -> DatagramOptions {
         DatagramOptions::bound(local)
     }
 }

@@ -85,10 +85,10 @@ impl DatagramSocket {
         if options.packet_info {
             ask_for_packet_info(&socket, ip.is_ipv6(), options.only_v6)?;
         }
-        if let Some(local) = &options.local {
+        if let Some(local) = options.local_address() {
             socket.bind(&os_address(local)?)?;
         }
-        if let Some(peer) = &options.peer {
+        if let Some(peer) = options.peer_address() {
             socket.connect(&os_address(peer)?)?;
         }
         let functions = *known.get_or_insert_with(|| DatagramFunctions::load(&socket));

@@ -64,7 +64,7 @@ impl DatagramSocket {
         set_options(&socket, family, options)?;
         system::prepare(&socket, family, options.packet_info)?;
         let file = bind(&socket, options)?;
-        if let Some(peer) = &options.peer {
+        if let Some(peer) = options.peer_address() {
             socket.connect(&control::os_address(peer)?)?;
         }
         let queues_errors = system::QUEUES_ERRORS && family != Family::Unix;
@@ -227,7 +227,7 @@ fn set_options(socket: &Socket, family: Family, options: &DatagramOptions) -> io
 
 /// Binds the socket. Returns its file, if the address is a path.
 fn bind(socket: &Socket, options: &DatagramOptions) -> io::Result<Option<SocketFile>> {
-    match &options.local {
+    match options.local_address() {
         Some(Address::Unix(name)) if !name.is_unnamed() => {
             unix_socket::bind(socket, name, &options.socket_file)
         }

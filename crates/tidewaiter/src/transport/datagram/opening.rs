@@ -2,50 +2,77 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::{DatagramProtocol, DatagramSocket as Socket, DatagramTransport, Flow, Limit};
+use crate::endpoint::{AddressKind, Endpoint, ToEndpoint};
 use crate::error::Error;
-use crate::os::{Address, UnixAddress};
+use crate::os::Address;
 use crate::port::{DatagramOptions, DatagramSocket, Handle, Token};
 use crate::reactor::{Live, Reactor};
 use crate::transport::close_unawaited;
 
 impl Reactor {
-    /// Opens a UDP socket that receives from everyone. To receive IPv4 on an IPv6 address too, see
-    /// [`DatagramOptions::only_v6`].
+    /// Opens a UDP socket that receives from everyone: `listen_udp("localhost:5353", …)`. To receive IPv4 on an IPv6 address
+    /// too, see [`DatagramOptions::only_v6`].
     ///
     /// Receiving begins with the next turn of the loop, after [`DatagramProtocol::started`].
     ///
     /// # Errors
     ///
-    /// [`Error::Datagrams`] with the address and the OS's reason; [`Error::Stopped`].
+    /// [`Error::Datagrams`] with the address and the OS's reason; [`Error::Endpoint`] for a text that cannot be read or a
+    /// name without an address; [`Error::Stopped`].
     pub fn listen_udp(
         &self,
         options: impl Into<DatagramOptions>,
         protocol: impl DatagramProtocol + 'static,
     ) -> Result<DatagramTransport, Error> {
-        let options = options.into();
-        check_all(&options, Address::check_is_ip)?;
-        self.open_datagrams(options, protocol)
+        self.open_of_kind(options.into(), AddressKind::Ip, protocol)
     }
 
     /// Opens a UDP socket that is connected to `peer`: it receives from no one else, and sends there. Otherwise as
     /// [`listen_udp`](Reactor::listen_udp). No packet is sent by this.
     ///
+    /// A name is looked up within the call, as [for listening](ToEndpoint). The first of its addresses to which the OS
+    /// connects the socket is the peer. Nobody answers at that time, so that the others are never tried, unlike with
+    /// [`connect_tcp`](Reactor::connect_tcp): where `localhost` stands for `::1` and `127.0.0.1` and the server is at
+    /// `127.0.0.1` alone, give the address.
+    ///
     /// # Errors
     ///
     /// As [`listen_udp`](Reactor::listen_udp).
+    ///
+    /// ```
+    /// use tidewaiter::port::Datagram;
+    /// use tidewaiter::{DatagramProtocol, DatagramTransport, Reactor};
+    ///
+    /// struct Client;
+    ///
+    /// impl DatagramProtocol for Client {
+    ///     fn started(&mut self, transport: &DatagramTransport) {
+    ///         transport.send(b"hello");
+    ///     }
+    ///
+    ///     fn datagram_received(&mut self, transport: &DatagramTransport, answer: &Datagram<'_>) {
+    ///         println!("{} bytes came back", answer.len());
+    ///         transport.close();
+    ///     }
+    /// }
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let client = reactor.connect_udp("localhost:5353", Client)?;
+    /// assert_eq!(client.peer_addr()?.port(), Some(5353));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn connect_udp(
         &self,
-        peer: SocketAddr,
+        peer: impl ToEndpoint,
         protocol: impl DatagramProtocol + 'static,
     ) -> Result<DatagramTransport, Error> {
-        self.open_datagrams(DatagramOptions::connected(peer), protocol)
+        self.open_of_kind(DatagramOptions::connected(peer), AddressKind::Ip, protocol)
     }
 
-    /// Unix. Opens a datagram socket of the UNIX family at an address. Otherwise as
+    /// Unix. Opens a datagram socket of the UNIX family at an address or a path. Otherwise as
     /// [`listen_udp`](Reactor::listen_udp).
     ///
     /// # Errors
@@ -56,9 +83,7 @@ impl Reactor {
         options: impl Into<DatagramOptions>,
         protocol: impl DatagramProtocol + 'static,
     ) -> Result<DatagramTransport, Error> {
-        let options = options.into();
-        check_all(&options, Address::check_is_unix)?;
-        self.open_datagrams(options, protocol)
+        self.open_of_kind(options.into(), AddressKind::Unix, protocol)
     }
 
     /// Unix. Opens a datagram socket of the UNIX family that is connected to `peer`. It has no name, so that the peer
@@ -69,10 +94,14 @@ impl Reactor {
     /// As [`listen_unix_datagrams`](Reactor::listen_unix_datagrams).
     pub fn connect_unix_datagrams(
         &self,
-        peer: UnixAddress,
+        peer: impl ToEndpoint,
         protocol: impl DatagramProtocol + 'static,
     ) -> Result<DatagramTransport, Error> {
-        self.open_datagrams(DatagramOptions::connected(peer), protocol)
+        self.open_of_kind(
+            DatagramOptions::connected(peer),
+            AddressKind::Unix,
+            protocol,
+        )
     }
 
     /// Opens a datagram socket of any kind that the [port](crate::port) supports.
@@ -85,10 +114,32 @@ impl Reactor {
         options: DatagramOptions,
         protocol: impl DatagramProtocol + 'static,
     ) -> Result<DatagramTransport, Error> {
+        self.open_of_kind(options, AddressKind::Any, protocol)
+    }
+
+    fn open_of_kind(
+        &self,
+        mut options: DatagramOptions,
+        kind: AddressKind,
+        protocol: impl DatagramProtocol + 'static,
+    ) -> Result<DatagramTransport, Error> {
         self.check_open()?;
-        let opened = self.port_mut().open_datagrams(&options);
-        let handle = opened.map_err(|source| failed(&options, source))?;
-        self.begin_datagrams(handle, options, protocol)
+        let locals = self.addresses(options.local.as_ref(), kind)?;
+        let peers = self.addresses(options.peer.as_ref(), kind)?;
+        let mut failure = None;
+        for local in &locals {
+            for peer in &peers {
+                options.local = local.clone().map(Endpoint::from);
+                options.peer = peer.clone().map(Endpoint::from);
+                match self.open_handle(&options, kind) {
+                    Ok(handle) => return self.begin_datagrams(handle, &options, protocol),
+                    Err(source) => {
+                        failure.get_or_insert_with(|| failed(&options, source));
+                    }
+                }
+            }
+        }
+        Err(failure.expect("there is an address or none on each side"))
     }
 
     /// Takes over a datagram socket that was made elsewhere: a UDP socket, or on Unix a datagram socket of the UNIX
@@ -129,21 +180,43 @@ impl Reactor {
         let socket: DatagramSocket = socket.into();
         let adopted = self.port_mut().adopt(socket);
         let handle = adopted.map_err(|source| Error::Adopt { peer: None, source })?;
-        self.begin_datagrams(handle, DatagramOptions::between(None, None), protocol)
+        self.begin_datagrams(handle, &DatagramOptions::between(None, None), protocol)
+    }
+
+    fn open_handle(&self, options: &DatagramOptions, kind: AddressKind) -> io::Result<Handle> {
+        let mut addresses = options
+            .local_address()
+            .into_iter()
+            .chain(options.peer_address());
+        addresses.try_for_each(|address| kind.check(address))?;
+        self.port_mut().open_datagrams(options)
+    }
+
+    /// The addresses that an endpoint stands for, or `None` alone if there is no endpoint. Looks names up.
+    fn addresses(
+        &self,
+        endpoint: Option<&Endpoint>,
+        kind: AddressKind,
+    ) -> Result<Vec<Option<Address>>, Error> {
+        let Some(endpoint) = endpoint else {
+            return Ok(vec![None]);
+        };
+        let found = self.resolve_now(endpoint, kind)?;
+        Ok(found.into_iter().map(Some).collect())
     }
 
     fn begin_datagrams(
         &self,
         handle: Handle,
-        options: DatagramOptions,
+        options: &DatagramOptions,
         protocol: impl DatagramProtocol + 'static,
     ) -> Result<DatagramTransport, Error> {
         let local = self.port().local_addr(handle).ok();
-        let limit = Cell::new(Limit::of(&options));
+        let limit = Cell::new(Limit::of(options));
         let socket = Rc::new(Socket {
             reactor: self.clone(),
             handle,
-            address: local.or(options.peer),
+            address: local.or_else(|| options.peer_address().cloned()),
             token: Cell::new(Token::default()),
             protocol: RefCell::new(Some(Box::new(protocol))),
             flow: RefCell::new(Flow::default()),
@@ -163,16 +236,6 @@ impl Reactor {
         self.soon(move |_| begun.begin());
         Ok(DatagramTransport::of(&socket))
     }
-}
-
-/// Refuses options with an address that `check` refuses.
-fn check_all(
-    options: &DatagramOptions,
-    check: fn(&Address) -> io::Result<()>,
-) -> Result<(), Error> {
-    let mut addresses = options.local.iter().chain(&options.peer);
-    let checked = addresses.try_for_each(check);
-    checked.map_err(|source| failed(options, source))
 }
 
 fn failed(options: &DatagramOptions, source: io::Error) -> Error {

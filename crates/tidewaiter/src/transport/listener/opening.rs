@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::super::{Factory, close_unawaited};
 use super::{Destination, Inner, Listener};
-use crate::endpoint::{self, AddressKind, ToEndpoint};
+use crate::endpoint::{AddressKind, ToEndpoint};
 use crate::error::Error;
 use crate::os::Address;
 use crate::port::{Handle, ListenOptions, ListeningSocket, PortKind, Socket, SocketOption, Token};
@@ -274,13 +274,8 @@ impl Reactor {
         options: &mut ListenOptions,
         kind: AddressKind,
     ) -> Result<(Address, Handle), Error> {
-        let resolver = self.resolver();
-        let addresses = options.endpoint.resolve(kind, |host, port| match resolver {
-            Some(resolver) => resolver(host, port),
-            None => endpoint::ask_os(host, port),
-        });
         let mut failure = None;
-        for address in addresses.map_err(Error::Endpoint)? {
+        for address in self.resolve_now(&options.endpoint, kind)? {
             options.endpoint = address.clone().to_endpoint();
             let opened = kind.check(&address);
             match opened.and_then(|()| self.port_mut().listen(options)) {

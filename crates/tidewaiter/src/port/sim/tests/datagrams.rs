@@ -90,9 +90,9 @@ fn the_most_specific_name_receives_what_is_sent_to_one_address() {
     let mut shared = DatagramOptions::bound(address("0.0.0.0:80"));
     shared.reuse_address = true;
     let everywhere = bench.open_datagrams(&shared);
-    shared.local = Some(address("127.0.0.1:80"));
+    shared.local = Some(address("127.0.0.1:80").into());
     let here = bench.open_datagrams(&shared);
-    shared.peer = Some(address("127.0.0.1:1000"));
+    shared.peer = Some(address("127.0.0.1:1000").into());
     let connected = bench.open_datagrams(&shared);
     let client = bench.datagrams("127.0.0.1:1000");
     let stranger = bench.datagrams("127.0.0.1:1001");

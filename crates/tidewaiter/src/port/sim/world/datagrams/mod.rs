@@ -93,7 +93,7 @@ impl World {
             Address::Unix(name) => self.check_is_free(name)?,
             Address::Pipe(_) => {}
         }
-        if let Some(peer) = &options.peer {
+        if let Some(peer) = options.peer_address() {
             self.check_peer(&socket, peer)?;
             socket.connect(peer);
         }
@@ -198,7 +198,7 @@ impl World {
 
 impl DatagramSocket {
     fn new(options: &DatagramOptions) -> io::Result<DatagramSocket> {
-        let local = match (&options.local, &options.peer) {
+        let local = match (options.local_address(), options.peer_address()) {
             (Some(local), _) => local.clone(),
             (None, Some(Address::Ip(peer))) => SocketAddr::new(unspecified(peer.ip()), 0).into(),
             (None, Some(_)) => UnixAddress::unnamed().into(),
