@@ -117,6 +117,18 @@ fn free_if_large(memory: &mut Vec<u8>) {
 ///
 /// The child's bytes are held up to 512 KiB; then the child waits. A writer waits while the child does not read.
 /// Dropping the pipe closes it, once what was written is sent.
+///
+/// ```
+/// use futures_io::AsyncRead;
+/// use std::future::poll_fn;
+/// use std::pin::Pin;
+/// use tidewaiter_process::ChildPipe;
+///
+/// /// As `AsyncReadExt::read` of tokio or `futures` does it.
+/// async fn read(pipe: &mut ChildPipe, into: &mut [u8]) -> std::io::Result<usize> {
+///     poll_fn(|context| Pin::new(&mut *pipe).poll_read(context, into)).await
+/// }
+/// ```
 pub struct ChildPipe {
     shared: Arc<Shared>,
     remote: RemoteProcess,
@@ -271,6 +283,24 @@ impl fmt::Debug for ChildPipe {
 }
 
 /// A [`ChildPipe`] for code that blocks: it reads and writes by [`Read`] and [`Write`].
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use tidewaiter_process::{BlockingPipe, Child, Command, Stdio};
+///
+/// # if cfg!(unix) {
+/// let cat = Command::new("cat").stdin(Stdio::Pipe);
+/// let mut child = Child::spawn(&cat)?;
+/// let mut input: BlockingPipe = child.stdin.take().expect("it is a pipe").into_blocking();
+/// input.write_all(b"hello")?;
+/// drop(input);
+/// let mut output = String::new();
+/// child.stdout.take().expect("it is a pipe").into_blocking().read_to_string(&mut output)?;
+/// assert_eq!(output, "hello");
+/// assert!(child.wait_blocking().success());
+/// # }
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct BlockingPipe(ChildPipe);
 

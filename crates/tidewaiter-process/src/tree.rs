@@ -11,6 +11,19 @@ use tidewaiter::process::{Signal, SignalTarget};
 /// It may be cloned and sent to any thread, and used while others wait for the child. Calls do not block. Once the child
 /// has ended and its pipes are closed, they do nothing: the number of a process is never used after its end. Dropping it
 /// does nothing either.
+///
+/// ```
+/// use tidewaiter_process::{Child, Command, Tree};
+///
+/// # if cfg!(unix) {
+/// let mut child = Child::spawn(&Command::new("sleep").arg("3600"))?;
+/// let tree: Tree = child.tree().clone();
+/// let killer = std::thread::spawn(move || tree.kill());
+/// assert!(!child.wait_blocking().success(), "it was killed");
+/// killer.join().expect("no panic")?;
+/// # }
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Tree {
     remote: RemoteProcess,

@@ -71,6 +71,19 @@ impl fmt::Display for Reason {
 }
 
 /// Why no connection was made.
+///
+/// ```
+/// use tidewaiter::io::Stream;
+/// use tidewaiter::{ConnectError, Reactor};
+///
+/// let reactor = Reactor::new()?;
+/// let free = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+/// match reactor.block_on(Stream::connect(&reactor, free))? {
+///     Err(ConnectError::Refused { address, source }) => println!("{address}: {source}"),
+///     other => println!("somebody else is there: {other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -171,6 +184,22 @@ impl std::error::Error for ConnectError {
 }
 
 /// Why an operation on a file was not performed.
+///
+/// ```
+/// use tidewaiter::{FileError, FileOptions, Reactor};
+///
+/// let reactor = Reactor::new()?;
+/// reactor.open_file("no/such/file", FileOptions::new().read(true), |reactor, opened| {
+///     match opened {
+///         Ok(_) => println!("there is one"),
+///         Err(FileError::Os { path, source, .. }) => println!("{}: {source}", path.display()),
+///         Err(other) => println!("{other}"),
+///     }
+///     reactor.stop();
+/// });
+/// reactor.run()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum FileError {

@@ -5,6 +5,7 @@
 
 mod changelog;
 mod circles;
+mod examples;
 mod layers;
 mod links;
 mod module_paths;
@@ -81,7 +82,8 @@ pub(crate) fn run(root: &Path) -> Result<bool, String> {
     }
     report("comments", prose::riddles(&files));
     let of_all = circles::breaches(&sources).into_iter();
-    for (path, breach) in of_all.chain(module_paths::files_beside_folders(&sources)) {
+    let of_all = of_all.chain(module_paths::files_beside_folders(&sources));
+    for (path, breach) in of_all.chain(examples::missing(&files)) {
         report(&path, vec![breach]);
     }
     report(

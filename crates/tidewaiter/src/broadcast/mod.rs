@@ -89,6 +89,15 @@ struct Inner {
 }
 
 /// What a [`Broadcast`] did.
+///
+/// ```
+/// use tidewaiter::{Broadcast, SlowMembers};
+///
+/// let all = Broadcast::new(SlowMembers::MissMessages);
+/// all.send(&b"nobody is there yet"[..]);
+/// let counters = all.counters();
+/// assert_eq!((counters.members, counters.dropped), (0, 0));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BroadcastCounters {

@@ -37,6 +37,16 @@ impl fmt::Display for HostPort {
 }
 
 /// Why a text is not a [`HostPort`]. The message is one line that quotes the text.
+///
+/// ```
+/// use tidewaiter::endpoint::HostPort;
+///
+/// let error = "::1:80".parse::<HostPort>().unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "invalid address \"::1:80\": an IPv6 address needs brackets, as in [::1]:7000"
+/// );
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseHostPortError {
     input: String,

@@ -51,6 +51,14 @@ pub(crate) fn literal(host: &str, port: u16) -> Option<SocketAddr> {
 /// # Errors
 ///
 /// The OS's error, with the host's name; [`NotFound`](io::ErrorKind::NotFound) when the host has no address.
+///
+/// ```
+/// use tidewaiter::endpoint::resolve;
+///
+/// let addresses = resolve(&"127.0.0.1:80".parse()?)?;
+/// assert_eq!(addresses, ["127.0.0.1:80".parse()?]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn resolve(target: &HostPort) -> io::Result<Vec<SocketAddr>> {
     if let Some(address) = literal(&target.host, target.port) {
         return Ok(vec![address]);

@@ -9,6 +9,17 @@ use super::{HostPort, literal, look_up};
 use crate::os::{Address, PipeName, UnixAddress};
 
 /// Where to connect to or to listen: an address, or a text or a host's name that stands for one. Made by [`ToEndpoint`].
+///
+/// ```
+/// use tidewaiter::Address;
+/// use tidewaiter::endpoint::{Endpoint, ToEndpoint};
+///
+/// let text = "localhost:8080".to_endpoint();
+/// assert_eq!(text.to_string(), "localhost:8080");
+/// assert_eq!(text.address(), None, "a call decides what it is");
+/// let address = Address::from(([127, 0, 0, 1], 8080));
+/// assert_eq!(Endpoint::from(address.clone()).address(), Some(&address));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint(Form);
 

@@ -25,6 +25,23 @@ const COPIED_BELOW: usize = 2048;
 /// The half of a [`Stream`](super::Stream) that reads.
 ///
 /// Once both halves are dropped, the connection is closed in order.
+///
+/// ```
+/// use tidewaiter::io::ReadHalf;
+///
+/// /// Counts the bytes until the peer ends.
+/// async fn count(mut reader: ReadHalf) -> std::io::Result<usize> {
+///     let mut total = 0;
+///     loop {
+///         let bytes = reader.fill_buf().await?.len();
+///         if bytes == 0 {
+///             return Ok(total);
+///         }
+///         reader.consume(bytes);
+///         total += bytes;
+///     }
+/// }
+/// ```
 pub struct ReadHalf {
     transport: Transport,
     shared: Rc<Shared>,
@@ -165,6 +182,25 @@ impl fmt::Debug for ReadHalf {
 ///
 /// Dropping it ends the sending side, once what was written is sent: the peer reads to the end. Once both halves are
 /// dropped, the connection is closed in order.
+///
+/// ```
+/// use tidewaiter::Reactor;
+/// use tidewaiter::io::{Stream, WriteHalf};
+///
+/// /// Reads and writes independently of each other.
+/// async fn talk(reactor: &Reactor, stream: Stream) -> std::io::Result<()> {
+///     let (mut reader, writer) = stream.split();
+///     reactor.spawn(greet(writer));
+///     let mut all = Vec::new();
+///     reader.read_to_end(&mut all).await?;
+///     Ok(())
+/// }
+///
+/// async fn greet(mut writer: WriteHalf) -> std::io::Result<()> {
+///     writer.write_all(b"hello").await?;
+///     writer.shutdown().await
+/// }
+/// ```
 pub struct WriteHalf {
     transport: Transport,
     shared: Rc<Shared>,

@@ -39,10 +39,12 @@ pub type RawDescriptor = std::os::fd::RawFd;
 #[cfg(windows)]
 pub type RawDescriptor = u64;
 
-/// An object of the OS that we own: a descriptor on Unix, a handle on Windows. Dropping it closes it.
+/// An object of the OS that we own: a descriptor on Unix, a handle on Windows. Dropping it closes it. UNIX sockets
+/// [pass it on](crate::Transport::send_with_descriptors).
 #[cfg(unix)]
 pub type OwnedDescriptor = std::os::fd::OwnedFd;
-/// An object of the OS that we own: a descriptor on Unix, a handle on Windows. Dropping it closes it.
+/// An object of the OS that we own: a descriptor on Unix, a handle on Windows. Dropping it closes it. UNIX sockets
+/// [pass it on](crate::Transport::send_with_descriptors).
 #[cfg(windows)]
 pub type OwnedDescriptor = std::os::windows::io::OwnedHandle;
 

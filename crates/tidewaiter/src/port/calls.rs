@@ -144,6 +144,17 @@ pub(super) enum Query {
 /// process at the other end of a named pipe.
 ///
 /// The process may have ended since, and another one may have its number.
+///
+/// ```
+/// use tidewaiter::Transport;
+/// use tidewaiter::port::PeerCredentials;
+///
+/// /// Whether the client on a UNIX socket runs as this user.
+/// fn is_user(transport: &Transport, number: u32) -> std::io::Result<bool> {
+///     let PeerCredentials { user, .. } = transport.peer_credentials()?;
+///     Ok(user == Some(number))
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerCredentials {

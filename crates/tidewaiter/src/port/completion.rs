@@ -73,6 +73,22 @@ pub enum Outcome {
 }
 
 /// Bytes, and the descriptors that were sent with one of them.
+///
+/// ```
+/// use std::fs::File;
+/// use tidewaiter::port::{Completion, Outcome, PassedDescriptors};
+///
+/// /// Takes what came over a UNIX socket.
+/// fn take(completion: Completion) {
+///     let Ok(Outcome::ReceivedWithDescriptors(received)) = completion.result else {
+///         return;
+///     };
+///     println!("{} bytes", received.data.len());
+///     let PassedDescriptors { descriptors, .. } = received.passed;
+///     let files: Vec<File> = descriptors.into_iter().map(File::from).collect();
+///     println!("{} files", files.len());
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ReceivedWithDescriptors {
@@ -164,6 +180,28 @@ impl std::error::Error for Failure {
 }
 
 /// The answer to an operation.
+///
+/// ```
+/// use tidewaiter::port::{
+///     CloseMode, Completion, Failure, Handle, ListenOptions, Operation, Port, PortOptions, Request,
+///     RequestKind, Token,
+/// };
+///
+/// let mut port = Port::open(&PortOptions::default())?;
+/// let listener: Handle = port.listen(&ListenOptions::new(([127, 0, 0, 1], 0)))?;
+/// let accept: Operation = port.submit(listener, Request::Accept, Token(1))?;
+/// port.cancel(accept);
+/// let mut completions: Vec<Completion> = Vec::new();
+/// while completions.is_empty() {
+///     port.wait(None, &mut completions)?;
+/// }
+/// let last = completions.remove(0);
+/// assert_eq!((last.token, last.operation), (Token(1), accept));
+/// assert_eq!((last.kind, last.more), (RequestKind::Accept, false));
+/// assert!(matches!(last.result, Err(Failure::Cancelled)));
+/// port.close(listener, CloseMode::Graceful, Token(2))?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Completion {
     /// The submitter's token.
@@ -187,6 +225,24 @@ pub struct Completion {
 }
 
 /// A child process that a port has started.
+///
+/// ```
+/// use tidewaiter::port::sim::{Sim, programs};
+/// use tidewaiter::port::{Request, Spawned, SpawnedPipe, Token};
+/// use tidewaiter::process::{Command, PipeDirection};
+///
+/// let sim = Sim::new(7);
+/// sim.program("cat", || programs::Cat);
+/// let mut port = sim.port();
+/// let Spawned { process, pipes, .. } = port.spawn(&Command::new("cat"))?;
+/// for SpawnedPipe { child_fd, direction, handle, .. } in pipes {
+///     if direction == PipeDirection::FromChild {
+///         port.submit(handle, Request::Receive, Token(child_fd.into()))?;
+///     }
+/// }
+/// port.submit(process, Request::Exit, Token(9))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Spawned {
     /// The process. Submit [`Request::Exit`](super::Request::Exit) on it to learn how it ends.

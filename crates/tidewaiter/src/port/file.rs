@@ -28,6 +28,36 @@ impl FileToOpen {
 }
 
 /// Something to do with an open file: see [`Request::File`](super::Request::File).
+///
+/// ```
+/// use tidewaiter::FileOptions;
+/// use tidewaiter::port::sim::Sim;
+/// use tidewaiter::port::{FileOutcome, FileRequest, FileToOpen, Outcome, Request, Token};
+///
+/// let sim = Sim::new(7); // io_uring opens files, too
+/// sim.write_file("notes.txt", b"buy milk");
+/// let mut port = sim.port();
+/// let file = port.unopened_file()?;
+/// let path = "notes.txt".into();
+/// let options = FileOptions::new().read(true);
+/// port.submit(file, Request::OpenFile(Box::new(FileToOpen { path, options })), Token(1))?;
+/// let mut completions = Vec::new();
+/// while completions.is_empty() {
+///     port.wait(None, &mut completions)?;
+/// }
+/// completions.clear();
+/// let into = Vec::with_capacity(100);
+/// let read = FileRequest::Read { offset: 4, into };
+/// port.submit(file, Request::File(Box::new(read)), Token(2))?;
+/// while completions.is_empty() {
+///     port.wait(None, &mut completions)?;
+/// }
+/// match completions.remove(0).result {
+///     Ok(Outcome::File(FileOutcome::Read(bytes))) => assert_eq!(bytes, b"milk"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum FileRequest {
@@ -102,6 +132,21 @@ pub enum FileOutcome {
 }
 
 /// A part of a file to send: see [`Request::SendFile`](super::Request::SendFile).
+///
+/// ```
+/// use tidewaiter::port::{FilePart, Handle, Operation, Port, Request, Token};
+///
+/// /// Sends a file of which `sent` bytes went out before.
+/// fn send_rest(
+///     port: &mut Port,
+///     socket: Handle,
+///     file: Handle,
+///     sent: u64,
+/// ) -> std::io::Result<Operation> {
+///     let part = FilePart { file, offset: sent, len: u64::MAX };
+///     port.submit(socket, Request::SendFile(Box::new(part)), Token(1))
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FilePart {
     /// The handle of the open file.

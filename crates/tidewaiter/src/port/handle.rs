@@ -9,7 +9,7 @@ use super::table::Key;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Handle(pub(crate) Key);
 
-/// A submitted operation: see [`Port::cancel`](super::Port::cancel)(super::Port::cancel).
+/// A submitted operation: see [`Port::cancel`](super::Port::cancel).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Operation(pub(crate) Key);
 

@@ -10,6 +10,16 @@ use crate::endpoint::{Endpoint, ToEndpoint};
 use crate::os::Address;
 
 /// A kind of completion port.
+///
+/// ```
+/// use tidewaiter::port::PortKind;
+///
+/// let kind: PortKind = "uring".parse()?;
+/// assert_eq!(kind, PortKind::Uring);
+/// let reactor = tidewaiter::Reactor::new()?;
+/// println!("this machine gives us {}", reactor.port_info().kind);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PortKind {
@@ -65,6 +75,13 @@ impl FromStr for PortKind {
 }
 
 /// The error of parsing a [`PortKind`]: the text is not `iocp`, `uring` or `poll`.
+///
+/// ```
+/// use tidewaiter::port::{ParsePortKindError, PortKind};
+///
+/// let error: ParsePortKindError = "epoll".parse::<PortKind>().unwrap_err();
+/// assert!(error.to_string().contains("expected `iocp`, `uring` or `poll`"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParsePortKindError {
     name: String,
@@ -156,6 +173,15 @@ impl Default for PortOptions {
 }
 
 /// A port's backend, and the reason for choosing it.
+///
+/// ```
+/// use tidewaiter::port::PortInfo;
+///
+/// let reactor = tidewaiter::Reactor::new()?;
+/// let info: PortInfo = reactor.port_info().clone();
+/// println!("{}, because {}; uses {:?}", info.kind, info.reason, info.features);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PortInfo {
@@ -334,6 +360,17 @@ impl ListenOptions {
 ///
 /// Closing the socket removes its file, if the path still leads to that file. A forked copy of the process does not
 /// remove it.
+///
+/// ```
+/// use std::path::Path;
+/// use tidewaiter::port::{ListenOptions, SocketFileOptions};
+///
+/// let mut file = SocketFileOptions::default();
+/// file.mode = Some(0o660);
+/// file.lock = false;
+/// let mut options = ListenOptions::new(Path::new("/run/app.sock"));
+/// options.socket_file = file;
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SocketFileOptions {

@@ -32,6 +32,18 @@ impl PipeMode {
 }
 
 /// How a server makes a named pipe: a part of [`ListenOptions`](super::ListenOptions).
+///
+/// ```
+/// use tidewaiter::PipeName;
+/// use tidewaiter::port::{ListenOptions, PipeListenOptions, PipeMode};
+///
+/// let mut pipe = PipeListenOptions::default();
+/// pipe.mode = PipeMode::MESSAGES;
+/// pipe.connections_max = Some(10);
+/// let options = ListenOptions::new(PipeName::local("app")?).pipe(pipe);
+/// # let _ = options;
+/// # Ok::<(), tidewaiter::AddressError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PipeListenOptions {
@@ -69,6 +81,18 @@ impl Default for PipeListenOptions {
 }
 
 /// How a client opens a named pipe.
+///
+/// ```
+/// use tidewaiter::port::{Impersonation, PipeConnectOptions, PipeMode};
+/// use tidewaiter::{ConnectOptions, PipeName};
+///
+/// let mut pipe = PipeConnectOptions::default();
+/// pipe.mode = PipeMode::MESSAGES;
+/// pipe.impersonation = Impersonation::Anonymous;
+/// let options = ConnectOptions::to(PipeName::local("app")?).pipe(pipe);
+/// # let _ = options;
+/// # Ok::<(), tidewaiter::AddressError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PipeConnectOptions {

@@ -182,6 +182,16 @@ impl From<std::os::windows::io::OwnedSocket> for ListeningSocket {
 ///
 /// The port that adopts it changes none of its options, because other processes may use the socket, too: it learns of
 /// errors only as far as the socket reports them by itself.
+///
+/// ```
+/// use tidewaiter::port::{DatagramSocket, Port, PortOptions, Request, Token};
+///
+/// let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+/// let mut port = Port::open(&PortOptions::default())?;
+/// let handle = port.adopt(DatagramSocket::from(socket))?;
+/// port.submit(handle, Request::ReceiveDatagrams, Token(1))?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct DatagramSocket(pub(super) socket2::Socket);
 

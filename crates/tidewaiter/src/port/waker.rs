@@ -36,6 +36,17 @@ struct Shared {
 /// Waking never blocks. Several wake-ups may end one wait together, but none is lost: everything that a
 /// thread did before it called [`wake`](Waker::wake) is visible to the port's thread after the wait that
 /// the wake-up ended. Waking a port that is gone does nothing.
+///
+/// ```
+/// use tidewaiter::port::{Port, PortOptions, Waker};
+///
+/// let mut port = Port::open(&PortOptions::default())?;
+/// let waker: Waker = port.waker();
+/// let thread = std::thread::spawn(move || waker.wake());
+/// port.wait(None, &mut Vec::new())?;
+/// thread.join().expect("no panic");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Waker {
     shared: Arc<Shared>,

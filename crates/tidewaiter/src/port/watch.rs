@@ -32,6 +32,20 @@ impl Interest {
 }
 
 /// The readiness of a watched descriptor: see [`Outcome::Ready`](super::Outcome::Ready).
+///
+/// ```
+/// use tidewaiter::port::{Interest, Readiness};
+///
+/// /// Goes on with the library's own reads and writes.
+/// fn on_ready(ready: Readiness) {
+///     if ready.only(Interest::READABLE).readable {
+///         println!("there is something to read");
+///     }
+///     if ready.hang_up || ready.error {
+///         println!("it is over");
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Readiness {
     /// A read would not block: there are bytes, a connection to accept, or the end of file.

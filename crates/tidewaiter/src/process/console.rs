@@ -1,6 +1,13 @@
 //! The console of a child on Windows.
 
 /// The console of a child on Windows. Programs with a graphical interface have none, whatever is chosen.
+///
+/// ```
+/// use tidewaiter::process::{Command, Console};
+///
+/// let command = Command::new("ping").console(Console::Hidden);
+/// # let _ = command;
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Console {

@@ -54,6 +54,26 @@ pub enum SpawnStep {
 }
 
 /// Why a process could not be started. Nothing is left running.
+///
+/// ```
+/// use tidewaiter::Reactor;
+/// use tidewaiter::process::{Command, SpawnError, SpawnStep};
+///
+/// /// What to tell the user.
+/// fn explain(error: &SpawnError) -> String {
+///     match error.step {
+///         SpawnStep::Search => format!("install {}", error.program.display()),
+///         _ => error.to_string(),
+///     }
+/// }
+///
+/// let reactor = Reactor::new()?;
+/// # struct Silent;
+/// # impl tidewaiter::ProcessProtocol for Silent {}
+/// let error = reactor.spawn_process(&Command::new("no-such-program"), Silent).unwrap_err();
+/// assert_eq!(explain(&error), "install no-such-program");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct SpawnError {
     /// The program, as it was given.

@@ -81,6 +81,15 @@ impl fmt::Debug for OwnTerminal {
 }
 
 /// While this lives, the terminal of the process is raw: see [`OwnTerminal::make_raw`].
+///
+/// ```
+/// use tidewaiter::process::{OwnTerminal, RawMode};
+///
+/// let terminal = OwnTerminal::find();
+/// let raw: Option<RawMode> = terminal.and_then(|terminal| terminal.make_raw().ok());
+/// println!("keys arrive one by one: {}", raw.is_some());
+/// drop(raw); // as before
+/// ```
 #[derive(Debug)]
 #[must_use = "the terminal is raw as long as this lives"]
 pub struct RawMode {

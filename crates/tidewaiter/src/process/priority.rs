@@ -13,6 +13,13 @@
 ///
 /// The class of Windows for programs in real time is not given to any child, because such a program can keep the
 /// whole system from running.
+///
+/// ```
+/// use tidewaiter::process::{Command, Priority};
+///
+/// let command = Command::new("backup").priority(Priority::BELOW_NORMAL);
+/// # let _ = command;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Priority(i8);
 

@@ -71,6 +71,16 @@ impl Default for SharedPipe {
 }
 
 /// One end of a [`SharedPipe`], for one child. Clones are the same end.
+///
+/// ```
+/// use tidewaiter::process::{Command, SharedPipe, SharedPipeEnd};
+///
+/// let pipe = SharedPipe::new();
+/// let end: SharedPipeEnd = pipe.writer();
+/// let first = Command::new("ls").stdout(end);
+/// let second = Command::new("sort").stdin(pipe.reader());
+/// # let _ = (first, second);
+/// ```
 #[derive(Clone)]
 pub struct SharedPipeEnd(Arc<Holder>);
 

@@ -67,6 +67,17 @@ impl fmt::Display for ExitStatus {
 ///
 /// On Unix, this includes its descendants that have ended and were reaped by their parents. On Windows, it is the
 /// child's own share.
+///
+/// ```
+/// use tidewaiter::process::Usage;
+///
+/// fn report(usage: &Usage) {
+///     println!("{:?} of CPU time", usage.user_time + usage.system_time);
+///     if let Some(bytes) = usage.peak_memory {
+///         println!("{} MiB at most", bytes >> 20);
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Usage {
@@ -83,6 +94,20 @@ pub struct Usage {
 }
 
 /// A signal that can be sent to a child process.
+///
+/// ```
+/// use tidewaiter::Process;
+/// use tidewaiter::process::{Signal, SignalTarget, Unreached};
+///
+/// /// Interrupts the child and all that it has started.
+/// fn interrupt(child: &Process) -> std::io::Result<()> {
+///     let Unreached { processes, .. } = child.signal(Signal::Interrupt, SignalTarget::Tree)?;
+///     for other in processes {
+///         println!("process {other} runs as another user");
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Signal {

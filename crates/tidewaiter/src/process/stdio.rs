@@ -78,6 +78,15 @@ pub enum Stdio {
 }
 
 /// What a child does with a [file](Stdio::File).
+///
+/// ```
+/// use tidewaiter::process::{Command, FileAccess, Stdio};
+///
+/// let path = "errors.log".into();
+/// let access = FileAccess::Append;
+/// let command = Command::new("make").stderr(Stdio::File { path, access });
+/// # let _ = command;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FileAccess {

@@ -9,6 +9,18 @@ use super::{Core, Life, Reactor};
 
 /// A pending call to be made at a later time. Dropping this value does not cancel the call. Clones refer to the
 /// same call.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let reactor = tidewaiter::Reactor::new()?;
+/// let call = reactor.call_later(Duration::from_secs(60), |reactor| reactor.stop());
+/// assert!(call.is_active());
+/// call.reset(Duration::from_millis(1)); // sooner, as it turns out
+/// reactor.run()?;
+/// assert!(!call.is_active() && !call.cancel());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct DelayedCall {
     core: Weak<Core>,

@@ -110,6 +110,15 @@ impl Counters {
 }
 
 /// How many objects of each kind live on a reactor.
+///
+/// ```
+/// let reactor = tidewaiter::Reactor::new()?;
+/// let late = reactor.call_later(std::time::Duration::from_secs(60), |_| ());
+/// assert_eq!(reactor.metrics().living.delayed_calls, 1);
+/// assert_eq!(reactor.metrics().living.transports, 0);
+/// # late.cancel();
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Living {
@@ -133,6 +142,15 @@ pub struct Living {
 
 /// Counts of a reactor's activity since it was made, and of what is under way on it now. See
 /// [`Reactor::metrics`](crate::Reactor::metrics).
+///
+/// ```
+/// let reactor = tidewaiter::Reactor::new()?;
+/// reactor.call_later(std::time::Duration::ZERO, tidewaiter::Reactor::stop);
+/// reactor.run()?;
+/// let metrics = reactor.metrics();
+/// assert_eq!((metrics.timers_fired, metrics.panics, metrics.live), (1, 0, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {

@@ -17,6 +17,15 @@ const CLASSES: usize = 32;
 ///
 /// Durations are counted in 32 classes, each twice as long as the one before: below 1 µs, below 2 µs, below 4
 /// µs, and so on.
+///
+/// ```
+/// let reactor = tidewaiter::Reactor::new()?;
+/// reactor.block_on(async { tidewaiter::yield_now().await })?;
+/// let times = reactor.metrics().turn_times;
+/// println!("{} turns, 99 % of them within {:?}", times.count(), times.percentile(99));
+/// assert!(times.percentile(99) <= times.max());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TurnTimes {
     classes: [u64; CLASSES],
@@ -86,6 +95,18 @@ fn saturating_micros(duration: Duration) -> u64 {
 
 /// A callback that took longer than the limit of
 /// [`ReactorBuilder::slow_callback`](super::ReactorBuilder::slow_callback).
+///
+/// ```
+/// use std::time::Duration;
+/// use tidewaiter::{Reactor, SlowCallback};
+///
+/// let report = |slow: &SlowCallback| eprintln!("{slow}"); // "a delayed call took 30ms"
+/// let reactor = Reactor::builder()
+///     .slow_callback(Duration::from_millis(20), report)
+///     .build()?;
+/// # drop(reactor);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SlowCallback {

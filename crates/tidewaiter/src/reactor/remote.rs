@@ -45,6 +45,20 @@ const FILES: Limits = Limits {
 ///
 /// Its methods never block. Calls that one thread sends are made in the order of sending. The handle may
 /// outlive the reactor: calls to a reactor that has stopped or was dropped are refused. Clones are equivalent.
+///
+/// ```
+/// use tidewaiter::{Reactor, Remote};
+///
+/// let reactor = Reactor::new()?;
+/// let remote: Remote = reactor.remote();
+/// let thread = std::thread::spawn(move || {
+///     remote.call(|reactor| println!("{} turns so far", reactor.metrics().turns))?;
+///     remote.stop()
+/// });
+/// reactor.run()?;
+/// thread.join().expect("no panic")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Remote {
     sender: Sender<RemoteCall>,
@@ -106,6 +120,22 @@ impl fmt::Debug for Remote {
 }
 
 /// Why [work given to a thread](Reactor::defer_to_thread) has no result.
+///
+/// ```
+/// use tidewaiter::{Reactor, WorkLost};
+///
+/// let reactor = Reactor::new()?;
+/// let work = || 6 * 7; // on another thread, where it may take its time
+/// reactor.defer_to_thread(work, |reactor, result: Result<i32, WorkLost>| {
+///     match result {
+///         Ok(answer) => println!("{answer}"),
+///         Err(lost) => eprintln!("{lost}"),
+///     }
+///     reactor.stop();
+/// });
+/// reactor.run()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum WorkLost {

@@ -11,6 +11,19 @@ use super::{DelayedCall, Reactor};
 /// A call that the loop repeats until it is cancelled. Made by [`Reactor::call_every`].
 ///
 /// Clones refer to the same call, which goes on if all are dropped.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let reactor = tidewaiter::Reactor::new()?;
+/// let ticks = reactor.call_every(Duration::from_millis(1), |_| println!("tick"));
+/// reactor.call_later(Duration::from_millis(5), move |reactor| {
+///     ticks.cancel();
+///     reactor.stop();
+/// });
+/// reactor.run()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct RepeatedCall {
     inner: Rc<Inner>,

@@ -10,6 +10,18 @@ use crate::error::Error;
 use crate::port::{ShutdownSignal, SignalWatch};
 
 /// How [`Reactor::run`] ended.
+///
+/// ```
+/// use tidewaiter::{Reactor, RunEnd};
+///
+/// let reactor = Reactor::new()?;
+/// reactor.call_later(std::time::Duration::ZERO, Reactor::stop);
+/// match reactor.run()? {
+///     RunEnd::Signal(signal) => println!("ended by {signal:?}"),
+///     end => assert_eq!(end, RunEnd::Stopped),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RunEnd {

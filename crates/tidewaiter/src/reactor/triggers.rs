@@ -27,6 +27,15 @@ pub enum Phase {
 }
 
 /// Identifies a trigger: see [`Reactor::remove_trigger`].
+///
+/// ```
+/// use tidewaiter::{Phase, Reactor, SystemEvent};
+///
+/// let reactor = Reactor::new()?;
+/// let trigger = reactor.add_trigger(Phase::After, SystemEvent::Shutdown, |_, _| println!("bye"));
+/// assert!(reactor.remove_trigger(trigger), "nothing is printed");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TriggerId(u64);
 
@@ -35,6 +44,20 @@ pub struct TriggerId(u64);
 /// Triggers of [`Phase::Before`] and [`SystemEvent::Shutdown`] get one: keep it until the work that the shutdown
 /// must wait for is done. There is no time limit. A hold has no effect in other phases, nor after
 /// [`Reactor::release_holds`].
+///
+/// ```
+/// use std::time::Duration;
+/// use tidewaiter::{Phase, Reactor, SystemEvent};
+///
+/// let reactor = Reactor::new()?;
+/// reactor.add_trigger(Phase::Before, SystemEvent::Shutdown, |reactor, hold| {
+///     // The reactor works on until `hold` is dropped.
+///     reactor.call_later(Duration::from_millis(1), move |_| drop(hold));
+/// });
+/// reactor.call_later(Duration::ZERO, Reactor::stop);
+/// reactor.run()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Hold {
     _share: Rc<()>,

@@ -18,6 +18,24 @@ type OnReady = dyn FnMut(&Watch, Readiness);
 /// [`Reactor::watch_handle`].
 ///
 /// Clones refer to the same watch. The reactor owns it: dropping them does not stop it.
+///
+/// ```
+/// use tidewaiter::port::{Interest, RawDescriptor};
+/// use tidewaiter::{Error, Reactor, Watch};
+///
+/// /// Calls a library, which reads its socket itself, until it has had enough.
+/// fn feed(
+///     reactor: &Reactor,
+///     socket: RawDescriptor,
+///     mut read: impl FnMut() -> bool + 'static,
+/// ) -> Result<Watch, Error> {
+///     reactor.watch(socket, Interest::READABLE, move |watch, _ready| {
+///         if !read() {
+///             watch.stop();
+///         }
+///     })
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Watch {
     watched: Rc<WatchedDescriptor>,

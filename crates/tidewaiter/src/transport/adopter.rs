@@ -21,8 +21,8 @@ pub(super) struct Inlet {
     factory: RefCell<Box<dyn Factory>>,
 }
 
-/// Passes connected sockets from any thread to the reactor that made it, where each gets a protocol from one
-/// factory. Clones share that factory. Dropping the last clone drops the factory, on the reactor's thread.
+/// Passes connected sockets from any thread to the reactor that [made it](Reactor::adopter), where each gets a protocol
+/// from one factory. Clones share that factory. Dropping the last clone drops the factory, on the reactor's thread.
 #[derive(Clone)]
 pub struct Adopter {
     registration: Arc<Registration>,

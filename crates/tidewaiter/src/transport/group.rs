@@ -360,6 +360,22 @@ impl fmt::Debug for ReactorGroup {
 }
 
 /// A listener of a [`ReactorGroup`]. Dropping this does not close it.
+///
+/// ```
+/// use tidewaiter::io::Stream;
+/// use tidewaiter::{Reactor, ReactorGroup};
+///
+/// let group = ReactorGroup::per_core(&Reactor::builder())?;
+/// let address: std::net::SocketAddr = "127.0.0.1:0".parse()?;
+/// let listener = group.serve(address, |mut stream: Stream, _peer| async move {
+///     stream.write_all(b"hello\n").await
+/// })?;
+/// println!("listening on {}", listener.local_addr());
+/// listener.stop_listening();
+/// group.stop();
+/// group.join()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct GroupListener {
     address: Address,
     /// The listening sockets, each as its reactor and the listener's token there.

@@ -46,6 +46,35 @@ use crate::reactor::Reactor;
 /// If one of these calls panics, the panic is logged, and the connection it was for is closed.
 ///
 /// [`Connector::on_failure`]: crate::Connector::on_failure
+///
+/// ```
+/// use tidewaiter::{Address, ConnectError, Factory, Protocol, Reactor, Transport};
+///
+/// struct Session;
+///
+/// impl Protocol for Session {
+///     fn data_received(&mut self, _: &Transport, _: &[u8]) {}
+/// }
+///
+/// /// Serves a limited number of clients.
+/// struct Seats(usize);
+///
+/// impl Factory for Seats {
+///     fn build_protocol(&mut self, _peer: Address) -> Option<Box<dyn Protocol>> {
+///         self.0 = self.0.checked_sub(1)?;
+///         Some(Box::new(Session))
+///     }
+///
+///     fn connection_failed(&mut self, _: &Reactor, error: ConnectError) {
+///         eprintln!("{error}");
+///     }
+/// }
+///
+/// let reactor = Reactor::new()?;
+/// let listener = reactor.listen_tcp("127.0.0.1:0", Seats(100))?;
+/// # drop(listener);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Factory {
     /// Makes the protocol for a connection to or from `peer`; `None` closes the connection at once. One that we have made
     /// then fails with [`ConnectError::Declined`].

@@ -14,6 +14,30 @@ use crate::reactor::Reactor;
 /// Its bytes go over its [transport](SerialPort::transport); the calls here are about everything else. They fail with
 /// [`NotFound`](io::ErrorKind::NotFound) once the transport is closed, and otherwise with the OS's error: some devices
 /// do not have all lines and rates, and a pseudo-terminal has no lines.
+///
+/// ```
+/// use tidewaiter::port::SerialOptions;
+/// use tidewaiter::{Protocol, Reactor, Transport};
+///
+/// struct Modem;
+///
+/// impl Protocol for Modem {
+///     fn connection_made(&mut self, transport: &Transport) {
+///         transport.write(b"AT\r");
+///     }
+///
+///     fn data_received(&mut self, _: &Transport, data: &[u8]) {
+///         println!("{}", String::from_utf8_lossy(data));
+///     }
+/// }
+///
+/// let reactor = Reactor::new()?;
+/// match reactor.open_serial(&SerialOptions::new("/dev/no-such-port", 9600), Modem) {
+///     Ok(port) => println!("open: {:?}", port.transport()),
+///     Err(error) => println!("{error}"),
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct SerialPort {
     stream: Rc<Stream>,

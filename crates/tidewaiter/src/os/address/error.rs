@@ -3,6 +3,13 @@
 use std::fmt;
 
 /// Why a text, path or name is not an [`Address`](super::Address). The message is one line that quotes it.
+///
+/// ```
+/// use tidewaiter::{Address, AddressError};
+///
+/// let error: AddressError = "/run/app.sock".parse::<Address>().unwrap_err();
+/// assert!(error.to_string().contains("unix:PATH"), "it lists the forms");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressError {
     input: String,

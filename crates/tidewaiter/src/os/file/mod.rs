@@ -193,6 +193,20 @@ pub enum FileKind {
 }
 
 /// The metadata of an open file.
+///
+/// ```
+/// use tidewaiter::io::File;
+/// use tidewaiter::{FileKind, FileOptions, Reactor};
+///
+/// let reactor = Reactor::new()?;
+/// let metadata = reactor.block_on(async {
+///     let program = std::env::current_exe()?;
+///     let file = File::open(&reactor, program, FileOptions::new().read(true)).await?;
+///     file.metadata().await
+/// })??;
+/// assert!(metadata.len > 0 && metadata.kind == FileKind::File);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileMetadata {

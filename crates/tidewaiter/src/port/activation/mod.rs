@@ -14,7 +14,7 @@ use windows as system;
 
 use super::{RawDescriptor, Resource};
 
-/// A socket or pipe that a service manager passed to this process: see [`activated`].
+/// A socket or pipe that a service manager passed to this process: see [`activated`](super::activated).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Activated {

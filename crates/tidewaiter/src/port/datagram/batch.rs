@@ -18,6 +18,21 @@ const CONSUMED_MAX: usize = 64 * 1024;
 ///
 /// It is also what a [`Request::SendDatagrams`](crate::port::Request::SendDatagrams) completes with: it then holds the
 /// datagrams that are still to be sent, and the errors of those that could not be.
+///
+/// ```
+/// use tidewaiter::Address;
+/// use tidewaiter::port::{DatagramBatch, DatagramOptions, Port, PortOptions, Request, Token};
+///
+/// let mut port = Port::open(&PortOptions::default())?;
+/// let socket = port.open_datagrams(&DatagramOptions::bound(([127, 0, 0, 1], 0)))?;
+/// let to: Address = port.local_addr(socket)?; // itself
+/// let mut batch = DatagramBatch::new();
+/// batch.push(b"one", Some(&to));
+/// batch.push(b"another", Some(&to));
+/// assert_eq!((batch.len(), batch.bytes()), (2, 10));
+/// port.submit(socket, Request::SendDatagrams(batch), Token(1))?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Default)]
 pub struct DatagramBatch {
     /// Boxed: requests and completions often move a batch.

@@ -7,6 +7,23 @@ use crate::os::Address;
 
 /// A datagram that could not be sent or received, or that the network reported as undeliverable. It never ends the
 /// socket.
+///
+/// ```
+/// use tidewaiter::port::{Datagram, DatagramError};
+/// use tidewaiter::{DatagramProtocol, DatagramTransport};
+///
+/// struct Client;
+///
+/// impl DatagramProtocol for Client {
+///     fn datagram_received(&mut self, _: &DatagramTransport, answer: &Datagram<'_>) {
+///         println!("{} bytes", answer.len());
+///     }
+///
+///     fn error_received(&mut self, _: &DatagramTransport, error: &DatagramError) {
+///         println!("{error}"); // for instance, nobody listens there
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct DatagramError {

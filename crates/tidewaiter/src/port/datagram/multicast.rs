@@ -7,6 +7,19 @@ use socket2::{InterfaceIndexOrAddress, Socket};
 
 /// A change to what a UDP socket receives from or sends to multicast groups: see
 /// [`Port::set_multicast`](crate::port::Port::set_multicast).
+///
+/// ```
+/// use tidewaiter::DatagramTransport;
+/// use tidewaiter::port::{Multicast, MulticastSettings, NetworkInterface};
+///
+/// /// Takes part in multicast DNS.
+/// fn join(transport: &DatagramTransport) -> std::io::Result<MulticastSettings> {
+///     transport.join_multicast([224, 0, 0, 251].into(), NetworkInterface::Any)?;
+///     transport.set_multicast(Multicast::Hops(255))?;
+///     transport.set_multicast(Multicast::Loopback(false))?;
+///     transport.multicast_settings()
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Multicast {

@@ -18,6 +18,23 @@ const SPARE_MAX: usize = 32;
 /// Datagrams that arrived on one socket: at least one, in their order.
 ///
 /// Large ones lie in the port's receive buffers, which dropping this gives back: copy bytes that you keep for long.
+///
+/// ```
+/// use tidewaiter::port::{Datagram, Datagrams};
+/// use tidewaiter::{DatagramProtocol, DatagramTransport};
+///
+/// struct Counter(usize);
+///
+/// impl DatagramProtocol for Counter {
+///     /// Takes all that arrived together, instead of one after the other.
+///     fn datagrams_received(&mut self, _: &DatagramTransport, all: Datagrams) -> Option<Datagrams> {
+///         self.0 += all.iter().map(|datagram| datagram.len()).sum::<usize>();
+///         None
+///     }
+///
+///     fn datagram_received(&mut self, _: &DatagramTransport, _: &Datagram<'_>) {}
+/// }
+/// ```
 pub struct Datagrams {
     /// Boxed, because completions are moved often; there until the drop.
     batch: Option<Box<Batch>>,
@@ -266,6 +283,17 @@ impl fmt::Debug for Datagram<'_> {
 }
 
 /// A datagram that has arrived, with the memory that it lies in, which it shares with those that arrived with it.
+///
+/// ```
+/// use tidewaiter::io::UdpSocket;
+/// use tidewaiter::port::OwnedDatagram;
+///
+/// async fn next(socket: &UdpSocket) -> std::io::Result<OwnedDatagram> {
+///     let datagram = socket.recv_datagram().await?;
+///     println!("{} bytes from {:?}", datagram.len(), datagram.sender());
+///     Ok(datagram)
+/// }
+/// ```
 #[derive(Clone)]
 pub struct OwnedDatagram {
     datagrams: Rc<Datagrams>,
@@ -310,6 +338,17 @@ impl fmt::Debug for OwnedDatagram {
 }
 
 /// The datagrams that arrived together, one by one.
+///
+/// ```
+/// use tidewaiter::port::{Datagrams, OwnedDatagrams};
+///
+/// /// Counts the datagrams that came from a port.
+/// fn of_port(all: Datagrams, port: u16) -> usize {
+///     let each: OwnedDatagrams = all.into_iter();
+///     each.filter(|one| one.sender().and_then(|sender| sender.port()) == Some(port))
+///         .count()
+/// }
+/// ```
 #[derive(Debug)]
 pub struct OwnedDatagrams {
     datagrams: Rc<Datagrams>,
@@ -339,6 +378,16 @@ impl Iterator for OwnedDatagrams {
 }
 
 /// A packet's contents besides its bytes, as far as the OS tells.
+///
+/// ```
+/// use tidewaiter::port::{Datagram, Ecn, PacketInfo};
+///
+/// /// Whether the network was congested, with `DatagramOptions::packet_info` set.
+/// fn was_congested(datagram: &Datagram<'_>) -> bool {
+///     let ecn = |info: &PacketInfo| info.ecn == Some(Ecn::Congested);
+///     datagram.packet_info().is_some_and(ecn)
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PacketInfo {

@@ -23,6 +23,19 @@ pub(crate) trait Lender {
 ///
 /// A port has a limited number of receive buffers. While a program keeps many of them, the port receives
 /// into newly allocated memory: copy bytes that you keep for long. A buffer may outlive its port.
+///
+/// ```
+/// use tidewaiter::port::{Buffer, Outcome};
+///
+/// /// The text that arrived, if it is one.
+/// fn text(outcome: Outcome) -> Option<String> {
+///     let Outcome::Received(bytes) = outcome else {
+///         return None;
+///     };
+///     let bytes: Buffer = bytes;
+///     std::str::from_utf8(&bytes).ok().map(str::to_owned)
+/// }
+/// ```
 pub struct Buffer {
     memory: NonNull<u8>,
     len: usize,

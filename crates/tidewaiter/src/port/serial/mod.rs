@@ -57,6 +57,13 @@ pub enum Parity {
 }
 
 /// The length of the pause after each character.
+///
+/// ```
+/// use tidewaiter::port::{SerialOptions, StopBits};
+///
+/// let options = SerialOptions::new("COM3", 9600).data_bits(7).stop_bits(StopBits::Two);
+/// # let _ = options;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StopBits {
     /// One bit.
@@ -146,6 +153,20 @@ impl SerialOptions {
 }
 
 /// A line of a serial port that we set.
+///
+/// ```
+/// use tidewaiter::SerialPort;
+/// use tidewaiter::port::{ModemLines, SerialLine, SerialQueue};
+///
+/// /// Resets the device, and waits until it is there.
+/// fn reset(port: &SerialPort) -> std::io::Result<bool> {
+///     port.set_line(SerialLine::DataTerminalReady, false)?;
+///     port.discard(SerialQueue::Input)?;
+///     port.set_line(SerialLine::DataTerminalReady, true)?;
+///     let ModemLines { data_set_ready, .. } = port.modem_lines()?;
+///     Ok(data_set_ready)
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SerialLine {
     /// DTR: we are there. Set when the port is opened.

@@ -133,6 +133,16 @@ impl Faults {
 }
 
 /// The faults of datagrams. All are off by default.
+///
+/// ```
+/// use tidewaiter::port::sim::{DatagramFaults, Faults, Sim};
+///
+/// let mut datagrams = DatagramFaults::default();
+/// datagrams.losses = 0.2;
+/// let mut faults = Faults::default();
+/// faults.datagrams = datagrams;
+/// Sim::new(7).set_faults(faults);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct DatagramFaults {

@@ -46,6 +46,14 @@ impl Program for Exit {
 }
 
 /// Sleeps for a time of the simulated clock, then exits with 0. Reads and writes nothing.
+///
+/// ```
+/// use std::time::Duration;
+/// use tidewaiter::port::sim::{Sim, programs};
+///
+/// let sim = Sim::new(7);
+/// sim.program("sleep", || programs::Sleep(Duration::from_secs(3600)));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Sleep(pub Duration);
 

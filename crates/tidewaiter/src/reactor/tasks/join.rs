@@ -216,6 +216,17 @@ impl<T: 'static> Abortable for Task<T> {
 /// Awaits a task's result, and can abort the task. Dropping the handle leaves the task to itself.
 ///
 /// The handle is a future. Once it has returned the result, it must not be polled again.
+///
+/// ```
+/// let reactor = tidewaiter::Reactor::new()?;
+/// let task = reactor.spawn(async { 6 * 7 });
+/// let endless = reactor.spawn(std::future::pending::<()>());
+/// endless.abort();
+/// let (answer, aborted) = reactor.block_on(async { (task.await, endless.await) })?;
+/// assert_eq!(answer?, 42);
+/// assert!(aborted.is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct JoinHandle<T>(Rc<Task<T>>);
 
 impl<T: 'static> JoinHandle<T> {
@@ -267,6 +278,17 @@ impl<T> fmt::Debug for JoinHandle<T> {
 }
 
 /// Aborts a task. Made by [`JoinHandle::abort_handle`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let reactor = tidewaiter::Reactor::new()?;
+/// let task = reactor.spawn(std::future::pending::<()>());
+/// let abort = task.abort_handle(); // while something else awaits the task
+/// reactor.call_later(Duration::from_millis(1), move |_| abort.abort());
+/// assert!(reactor.block_on(task)?.is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct AbortHandle(Rc<dyn Abortable>);
 

@@ -106,6 +106,27 @@ impl<T> Drop for Report<T> {
 /// Awaits the result of a task on another thread. Made by [`Remote::spawn`].
 ///
 /// Once it has returned the result, it must not be polled again.
+///
+/// ```
+/// use tidewaiter::Reactor;
+///
+/// let here = Reactor::new()?;
+/// let (sender, receiver) = std::sync::mpsc::channel();
+/// let other = std::thread::spawn(move || {
+///     let reactor = Reactor::new().expect("the machine has a port");
+///     sender.send(reactor.remote()).expect("the other thread waits");
+///     reactor.run()
+/// });
+/// let there = receiver.recv()?;
+/// let task = there.spawn(|reactor| {
+///     let reactor = reactor.clone();
+///     async move { reactor.metrics().panics }
+/// });
+/// assert_eq!(here.block_on(task)??, 0);
+/// there.stop()?;
+/// other.join().expect("no panic")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "futures do nothing unless awaited"]
 pub struct RemoteTask<T> {
     shared: Arc<Mutex<Shared<T>>>,

@@ -22,6 +22,16 @@ struct Alarm {
 }
 
 /// Waits for a time. Made by [`Reactor::sleep`]. Dropping it cancels its timer.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let reactor = tidewaiter::Reactor::new()?;
+/// let before = reactor.now();
+/// reactor.block_on(reactor.sleep(Duration::from_millis(2)))?;
+/// assert!(reactor.now() - before >= Duration::from_millis(2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "futures do nothing unless awaited"]
 pub struct Sleep {
     timer: DelayedCall,
@@ -111,6 +121,17 @@ impl Reactor {
 }
 
 /// A [timeout](Reactor::timeout) has passed.
+///
+/// ```
+/// use std::time::Duration;
+/// use tidewaiter::Elapsed;
+///
+/// let reactor = tidewaiter::Reactor::new()?;
+/// let slow = reactor.timeout(Duration::from_millis(1), std::future::pending::<()>());
+/// let late: Result<(), Elapsed> = reactor.block_on(slow)?;
+/// assert_eq!(late.unwrap_err().to_string(), "not done within 1ms");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elapsed {
     limit: Duration,
@@ -131,6 +152,15 @@ impl From<Elapsed> for io::Error {
 }
 
 /// A future with a limit. Made by [`Reactor::timeout`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let reactor = tidewaiter::Reactor::new()?;
+/// let answer = reactor.timeout(Duration::from_secs(60), async { 42 });
+/// assert_eq!(reactor.block_on(answer)?, Ok(42));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "futures do nothing unless awaited"]
 pub struct Timeout<F> {
     limit: Duration,
@@ -180,6 +210,21 @@ pub enum MissedTicks {
 }
 
 /// Ticks with a period. Made by [`Reactor::interval`].
+///
+/// ```
+/// use std::time::Duration;
+/// use tidewaiter::MissedTicks;
+///
+/// let reactor = tidewaiter::Reactor::new()?;
+/// let period = Duration::from_millis(2);
+/// let mut ticks = reactor.interval(period).missed_ticks(MissedTicks::Skip);
+/// reactor.block_on(async {
+///     let first = ticks.tick().await; // at once
+///     let second = ticks.tick().await;
+///     assert!(second - first >= period);
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Interval {
     reactor: Reactor,

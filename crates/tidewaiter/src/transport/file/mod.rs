@@ -91,6 +91,18 @@ enum Place {
 }
 
 /// An operation on a file, for [cancelling](FileOperation::cancel) it. Dropping this does nothing.
+///
+/// ```
+/// use tidewaiter::{File, FileOperation};
+///
+/// /// Reads the beginning of a file, unless it is cancelled before.
+/// fn begin(file: &File) -> FileOperation {
+///     file.read_at(0, 4096, |_, read| match read {
+///         Ok(bytes) => println!("{} bytes", bytes.len()),
+///         Err(error) => println!("{error}"),
+///     })
+/// }
+/// ```
 #[derive(Clone)]
 pub struct FileOperation {
     file: Rc<OpenFile>,

@@ -17,6 +17,16 @@ const PERIOD: Duration = Duration::from_millis(250);
 type OnResize = dyn FnMut(&Reactor, TerminalSize);
 
 /// A watch for changes of the terminal's size: see [`Reactor::on_resize`]. Dropping it ends the watch.
+///
+/// ```
+/// use tidewaiter::process::OwnTerminal;
+/// use tidewaiter::{Reactor, ResizeWatch};
+///
+/// /// Draws anew whenever the terminal's size changes, as long as the result lives.
+/// fn watch(reactor: &Reactor, terminal: OwnTerminal) -> std::io::Result<ResizeWatch> {
+///     reactor.on_resize(terminal, |_, size| println!("{} × {}", size.columns, size.rows))
+/// }
+/// ```
 #[must_use = "dropping it ends the watch"]
 pub struct ResizeWatch {
     resizing: Rc<Resizing>,

@@ -76,6 +76,16 @@ impl IntoProducer for Transport {
 ///
 /// When the destination is closed, the source receives again, so that it can still notice its own end. Its protocol
 /// keeps getting data, which it can no longer forward, and decides whether to close the source.
+///
+/// ```
+/// use tidewaiter::{IntoProducer, ProducerKind, SourcePauser, Transport};
+///
+/// /// As `to.register_producer(from.clone(), …)` does it.
+/// fn join(from: &Transport, to: &Transport) {
+///     let pauser: SourcePauser = from.clone().into_producer();
+///     to.register_producer(pauser, ProducerKind::Push);
+/// }
+/// ```
 #[derive(Debug)]
 pub struct SourcePauser {
     source: Transport,

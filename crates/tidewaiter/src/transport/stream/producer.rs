@@ -18,6 +18,35 @@ pub enum ProducerKind {
 /// [`Transport::register_producer`](super::Transport::register_producer).
 ///
 /// The loop makes these calls, never a call to the transport. A panic in one loses the connection.
+///
+/// ```
+/// use tidewaiter::{Producer, ProducerKind, Transport};
+///
+/// /// Writes a million bytes, as fast as they are taken.
+/// struct Million {
+///     to: Transport,
+///     left: usize,
+/// }
+///
+/// impl Producer for Million {
+///     fn pause_producing(&mut self) {} // a pull producer is not paused
+///
+///     fn resume_producing(&mut self) {
+///         let bytes = self.left.min(16 * 1024);
+///         self.to.write(&vec![b'x'; bytes]);
+///         self.left -= bytes;
+///         if self.left == 0 {
+///             self.to.unregister_producer();
+///             self.to.lose_connection();
+///         }
+///     }
+/// }
+///
+/// fn send_all(transport: &Transport) {
+///     let all = Million { to: transport.clone(), left: 1_000_000 };
+///     transport.register_producer(all, ProducerKind::Pull);
+/// }
+/// ```
 pub trait Producer {
     /// Asks the producer to write no more for now. Called on [push producers](ProducerKind::Push) only.
     fn pause_producing(&mut self);
@@ -32,6 +61,15 @@ pub trait Producer {
 
 /// The argument of [`Transport::register_producer`](super::Transport::register_producer) takes: a [`Producer`], or a
 /// [`Transport`](super::Transport) whose protocol forwards what it receives.
+///
+/// ```
+/// use tidewaiter::{ProducerKind, Transport};
+///
+/// /// Reads from one connection no faster than the other one sends: a transport becomes a producer, too.
+/// fn join(from: &Transport, to: &Transport) {
+///     to.register_producer(from.clone(), ProducerKind::Push);
+/// }
+/// ```
 pub trait IntoProducer {
     /// The producer that is registered.
     type Producer: Producer + 'static;

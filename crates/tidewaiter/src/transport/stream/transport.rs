@@ -40,6 +40,20 @@ pub struct Transport {
 }
 
 /// Identifies a transport on its reactor: no other transport of that reactor ever has the same.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use tidewaiter::{Transport, TransportId};
+///
+/// #[derive(Default)]
+/// struct Names(HashMap<TransportId, String>);
+///
+/// impl Names {
+///     fn of(&self, transport: &Transport) -> Option<&str> {
+///         self.0.get(&transport.id()).map(String::as_str)
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TransportId(u64);
 

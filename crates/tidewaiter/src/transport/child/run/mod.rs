@@ -69,6 +69,21 @@ impl Reactor {
 }
 
 /// A command that is run, or waits in a [`CommandPool`]. Clones refer to the same run; dropping this does not end it.
+///
+/// ```
+/// use tidewaiter::process::Command;
+/// use tidewaiter::{CommandRun, Reactor};
+///
+/// let reactor = Reactor::new()?;
+/// let sleep = Command::new("sleep").arg("3600");
+/// let run: CommandRun = reactor.run_command(sleep, |reactor, result| {
+///     assert!(result.is_err(), "it was cancelled, or there is no such program");
+///     reactor.stop();
+/// });
+/// run.cancel();
+/// reactor.run()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct CommandRun {
     run: Rc<Run>,

@@ -22,6 +22,26 @@ pub struct CommandOutput {
 }
 
 /// A command was not started, or was ended before its own end.
+///
+/// ```
+/// use tidewaiter::process::Command;
+/// use tidewaiter::{CommandError, CommandFailure, CommandOutput, Reactor};
+///
+/// let reactor = Reactor::new()?;
+/// let command = Command::new("no-such-program");
+/// let run = reactor.run_command(command, |reactor, result| {
+///     let result: Result<CommandOutput, CommandError> = result;
+///     match result {
+///         Ok(output) => println!("{}", output.status),
+///         Err(error) if matches!(error.failure, CommandFailure::Start(_)) => println!("{error}"),
+///         Err(error) => println!("it was stopped: {error}"),
+///     }
+///     reactor.stop();
+/// });
+/// reactor.run()?;
+/// assert!(run.is_over());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct CommandError {
