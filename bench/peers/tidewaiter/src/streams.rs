@@ -33,7 +33,7 @@ impl Protocol for Source {
     fn connection_made(&mut self, transport: &Transport) {
         let pieces = Pieces {
             transport: transport.clone(),
-            piece: Bytes::from_static(&[b'x'; PIECE_BYTES]),
+            piece: vec![b'x'; PIECE_BYTES].into(),
         };
         transport.register_producer(pieces, ProducerKind::Pull);
     }
