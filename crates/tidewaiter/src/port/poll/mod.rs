@@ -89,8 +89,8 @@ struct PollPort {
     fresh: VecDeque<Key>,
     /// The number of handles of `ready` to visit before asking the kernel again.
     round: usize,
-    /// Whether the last wait asked the kernel.
-    asked: bool,
+    /// Waits since the kernel was last asked.
+    unasked: u8,
     /// Completions that need no attempt: those of cancelled operations and closed handles.
     finished: VecDeque<Completion>,
     /// The number of closed handles whose completion has not been delivered.
@@ -135,7 +135,7 @@ impl PollPort {
             ready: VecDeque::new(),
             fresh: VecDeque::new(),
             round: 0,
-            asked: false,
+            unasked: 0,
             finished: VecDeque::new(),
             closing: 0,
             inherited: 0,

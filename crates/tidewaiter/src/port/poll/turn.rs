@@ -21,17 +21,18 @@ use super::{
 /// in the processor's cache, and the next round can reuse the memory.
 const RECEIVED_MAX: usize = 128 * 1024;
 
+/// While there is other work, the kernel is asked in one of this many waits: the question costs a small share of them,
+/// and a new report waits for little.
+const WAITS_FOR_A_QUESTION: u8 = 4;
+
 impl PollPort {
-    /// Whether to ask the kernel although there is other work: once for each round over the queue,
-    /// because new reports would only join the queue's end, and at least in every other wait.
+    /// Whether to ask the kernel although there is other work: not before the end of a round over the queue, which is
+    /// where new reports would go.
     pub(super) fn is_to_ask(&mut self) -> bool {
-        let asked = std::mem::take(&mut self.asked);
-        let is_due = if self.ready.is_empty() {
-            !asked
-        } else {
-            self.round == 0
-        };
-        is_due || self.foreign.descriptor().is_some()
+        self.unasked = self.unasked.saturating_add(1);
+        let is_due = self.unasked >= WAITS_FOR_A_QUESTION;
+        let is_round_over = self.ready.is_empty() || self.round == 0;
+        is_due && is_round_over || self.foreign.descriptor().is_some()
     }
 
     /// Whether there is work that needs no question to the kernel.
@@ -63,7 +64,7 @@ impl PollPort {
             }
         })?;
         self.round = self.ready.len();
-        self.asked = true;
+        self.unasked = 0;
         if ended == Ended::Woken {
             self.waker.acknowledge();
         }
