@@ -80,7 +80,7 @@ impl<S: AsyncWrite + Unpin> Write for Io<S> {
         Pin::new(&mut self.0).poll_close(context)
     }
 
-    /// A stream gathers what is written to it in one turn, so hyper need not copy heads and bodies together before.
+    /// A [`Stream`](tidewaiter::io::Stream) gathers pieces, so hyper need not copy heads and bodies together before.
     fn is_write_vectored(&self) -> bool {
         true
     }
@@ -88,23 +88,8 @@ impl<S: AsyncWrite + Unpin> Write for Io<S> {
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
+        pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut written = 0;
-        for slice in slices.iter().filter(|slice| !slice.is_empty()) {
-            match Pin::new(&mut self.0).poll_write(context, slice) {
-                Poll::Ready(Ok(count)) => {
-                    written += count;
-                    if count < slice.len() {
-                        break;
-                    }
-                }
-                // What was written is told first. The next write tells the error, or waits.
-                Poll::Ready(Err(_)) | Poll::Pending if written > 0 => break,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        Poll::Ready(Ok(written))
+        Pin::new(&mut self.0).poll_write_vectored(context, pieces)
     }
 }

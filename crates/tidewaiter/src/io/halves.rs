@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -309,14 +309,20 @@ impl WriteHalf {
         poll_fn(|context| self.shared.poll_writable(&self.transport, context)).await
     }
 
+    /// Writes some of the pieces: all, unless they are many.
     pub(super) fn poll_write(
         &mut self,
         context: &Context<'_>,
-        bytes: &[u8],
+        pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.shared.poll_writable(&self.transport, context))?;
-        self.transport.write(bytes);
-        Poll::Ready(Ok(bytes.len()))
+        let turn = self.transport.reactor().counters().turns.get();
+        let copy = self.shared.lent.get().is_spent(turn);
+        let written = self.transport.write_lent(pieces, copy);
+        self.shared
+            .lent
+            .set(self.shared.lent.get().with(turn, written));
+        Poll::Ready(Ok(written))
     }
 
     pub(super) fn poll_flush(&mut self, context: &Context<'_>) -> Poll<io::Result<()>> {

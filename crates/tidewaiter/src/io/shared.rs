@@ -49,6 +49,42 @@ pub(super) fn copy_of(error: &io::Error) -> io::Error {
     }
 }
 
+/// After this many lent bytes in one turn, a stream copies further ones. Then its queue fills, and its task waits: a task
+/// that writes to a peer as fast as it reads would otherwise never let others run.
+const LENT_MAX: u32 = 1 << 20;
+
+/// How many lent bytes a stream has written in a turn.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Lent {
+    /// The low bits of the turn's number.
+    turn: u32,
+    bytes: u32,
+}
+
+impl Lent {
+    pub(super) fn is_spent(self, turn: u64) -> bool {
+        self.turn == low_bits(turn) && self.bytes >= LENT_MAX
+    }
+
+    pub(super) fn with(self, turn: u64, written: usize) -> Lent {
+        let turn = low_bits(turn);
+        let before = if self.turn == turn { self.bytes } else { 0 };
+        let written = u32::try_from(written).unwrap_or(u32::MAX);
+        Lent {
+            turn,
+            bytes: before.saturating_add(written),
+        }
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the low bits tell turns apart that follow each other"
+)]
+fn low_bits(turn: u64) -> u32 {
+    turn as u32
+}
+
 /// The state of one stream.
 #[derive(Default)]
 pub(super) struct Shared {
@@ -60,6 +96,7 @@ pub(super) struct Shared {
     end: RefCell<Option<End>>,
     /// Whether one of the two halves was dropped.
     half_dropped: Cell<bool>,
+    pub(super) lent: Cell<Lent>,
     reader: Waiting,
     writer: Waiting,
     closer: Waiting,

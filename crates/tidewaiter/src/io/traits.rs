@@ -4,7 +4,7 @@
 //! before. Libraries such as hyper and those for TLS flush after each message, and would wait for each send. It is the
 //! method [`WriteHalf::flush`] that waits until the OS has taken everything.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -81,7 +81,16 @@ macro_rules! writes {
                 context: &mut Context<'_>,
                 bytes: &[u8],
             ) -> Poll<io::Result<usize>> {
-                self.get_mut().$half().poll_write(context, bytes)
+                let pieces = [IoSlice::new(bytes)];
+                self.get_mut().$half().poll_write(context, &pieces)
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+                pieces: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                self.get_mut().$half().poll_write(context, pieces)
             }
 
             fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -100,7 +109,20 @@ macro_rules! writes {
                 context: &mut Context<'_>,
                 bytes: &[u8],
             ) -> Poll<io::Result<usize>> {
-                self.get_mut().$half().poll_write(context, bytes)
+                let pieces = [IoSlice::new(bytes)];
+                self.get_mut().$half().poll_write(context, &pieces)
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+                pieces: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                self.get_mut().$half().poll_write(context, pieces)
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                true
             }
 
             fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,7 +1,7 @@
 //! The calls of a driver other than its [requests](super::Request), as plain data.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 
 use super::datagram::{DatagramBatch, DatagramOptions, Multicast, MulticastSettings};
 use super::directory::DirectoryOptions;
@@ -71,8 +71,9 @@ pub(super) fn unsupported(port: PortKind, verb: &str, object: impl fmt::Display)
 pub(super) enum Offer<'a> {
     /// On a stream: bytes, of which the OS may take some.
     Bytes(&'a [u8]),
-    /// The same, also where an operation would be cheaper: the caller waits for what becomes of them.
-    PressingBytes(&'a [u8]),
+    /// The same in several pieces, also where an operation would be cheaper: the caller waits for what becomes of them,
+    /// or would have to copy them.
+    PressingBytes(&'a [IoSlice<'a>]),
     /// On a datagram socket: datagrams, of which those that the OS took or refused leave the batch.
     Datagrams(&'a mut DatagramBatch),
 }

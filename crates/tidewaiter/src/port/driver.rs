@@ -86,6 +86,8 @@ pub(crate) struct Status<'a> {
     pub(super) stale: u64,
     /// Whether to offer gathered bytes to [`Driver::send_now`] before submitting them.
     pub(super) sends_gathered_now: bool,
+    /// Whether [`Driver::send_now`] may send bytes that are pressing.
+    pub(super) sends_pressing: bool,
     /// The calls on files that the driver performs by itself.
     pub(super) file_calls: FileCalls,
 }

@@ -150,7 +150,7 @@ mod waker;
 mod watch;
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::time::{Duration, Instant};
 
 pub use activation::{Activated, activated, inherited};
@@ -196,6 +196,11 @@ use crate::process::{
     Command, Signal, SignalTarget, Spawn, SpawnError, SpawnStep, StartedChild, Survey,
     TerminalSize, Unreached,
 };
+
+/// The most pieces that [`Port::send_pressing`] takes.
+pub(crate) const PRESSED_PIECES_MAX: usize = 64;
+/// The most bytes that it takes: kernels take somewhat less than 2 GiB, and some refuse more.
+pub(crate) const PRESSED_BYTES_MAX: usize = 1 << 30;
 
 /// A completion port. See the [module](self) for its promises and an example.
 pub struct Port {
@@ -251,10 +256,20 @@ impl Port {
         }
     }
 
-    /// As [`send_now`](Port::send_now), also on a port where a request is cheaper, if it can send without one.
-    pub(crate) fn send_pressing(&mut self, handle: Handle, data: &[u8]) -> Result<usize, Failure> {
+    /// Whether [`send_pressing`](Port::send_pressing) may send anything.
+    pub(crate) fn sends_pressing(&self) -> bool {
+        self.gate.status().sends_pressing
+    }
+
+    /// As [`send_now`](Port::send_now), also on a port where a request is cheaper, if it can send without one. There are
+    /// at most [`PRESSED_PIECES_MAX`] pieces, of at most [`PRESSED_BYTES_MAX`] bytes together.
+    pub(crate) fn send_pressing(
+        &mut self,
+        handle: Handle,
+        pieces: &[IoSlice<'_>],
+    ) -> Result<usize, Failure> {
         match self.gate.pass(Call::TryNow) {
-            Ok(driver) => driver.send_now(handle, Offer::PressingBytes(data)),
+            Ok(driver) => driver.send_now(handle, Offer::PressingBytes(pieces)),
             Err(_) => Ok(0),
         }
     }

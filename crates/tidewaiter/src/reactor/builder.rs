@@ -215,6 +215,7 @@ impl ReactorBuilder {
                 resolver: self.resolver,
                 slow: self.slow,
                 sends_gathered_now: port.sends_gathered_now(),
+                sends_pressing: port.sends_pressing(),
             },
             life: Cell::new(Life::Idle),
             in_turn: Cell::new(false),

@@ -140,6 +140,8 @@ struct Settings {
     slow: Option<Arc<pace::SlowLimit>>,
     /// The port's preference: see [`Reactor::sends_gathered_now`].
     sends_gathered_now: bool,
+    /// What the port can do: see [`Reactor::sends_pressing`].
+    sends_pressing: bool,
 }
 
 struct Core {
@@ -330,6 +332,11 @@ impl Reactor {
     /// Whether the writes of a turn are better sent at once than by an operation.
     pub(crate) fn sends_gathered_now(&self) -> bool {
         self.core.settings.sends_gathered_now
+    }
+
+    /// Whether bytes that would have to be copied can be offered to the OS at once.
+    pub(crate) fn sends_pressing(&self) -> bool {
+        self.core.settings.sends_pressing
     }
 
     /// Returns the program's resolver, if it set one.

@@ -312,6 +312,7 @@ impl Driver for Iocp {
             open_handles: self.handles.len(),
             stale: self.stale,
             sends_gathered_now: false,
+            sends_pressing: false,
             file_calls: self.functions.sockets.file_calls,
         }
     }
@@ -339,7 +340,8 @@ impl Driver for Iocp {
     fn send_now(&mut self, handle: Handle, offer: Offer<'_>) -> Result<usize, Failure> {
         match offer {
             // A send of bytes is a call with a record anyway.
-            Offer::Bytes(_bytes) | Offer::PressingBytes(_bytes) => Ok(0),
+            Offer::Bytes(_bytes) => Ok(0),
+            Offer::PressingBytes(_pieces) => Ok(0),
             Offer::Datagrams(batch) => Ok(self.send_datagrams_now(handle.0, batch)),
         }
     }

@@ -31,7 +31,7 @@ mod watch;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -207,6 +207,7 @@ impl Driver for PollPort {
             open_handles: self.handles.len() + self.closing,
             stale: self.stale,
             sends_gathered_now: true,
+            sends_pressing: true,
             file_calls: send_file::FILE_CALLS,
         }
     }
@@ -244,9 +245,14 @@ impl Driver for PollPort {
 
     fn send_now(&mut self, handle: Handle, offer: Offer<'_>) -> Result<usize, Failure> {
         match offer {
-            Offer::Bytes(data) | Offer::PressingBytes(data) => {
+            Offer::Bytes(data) => {
+                let data = &data[..data.len().min(send::BYTES_MAX)];
                 let entry = self.handles.get_mut(handle.0);
-                entry.map_or(Ok(0), |entry| entry.send_now(data))
+                entry.map_or(Ok(0), |entry| entry.send_now(&[IoSlice::new(data)]))
+            }
+            Offer::PressingBytes(pieces) => {
+                let entry = self.handles.get_mut(handle.0);
+                entry.map_or(Ok(0), |entry| entry.send_now(pieces))
             }
             Offer::Datagrams(batch) => Ok(self.send_datagrams_now(handle.0, batch)),
         }

@@ -17,20 +17,21 @@ use super::sigpipe::{self, Quiet};
 const PIECES_MAX: usize = 64;
 
 /// The most bytes in one send: kernels take somewhat less than 2 GiB, and some refuse more.
-const SEND_MAX: usize = 1 << 30;
+pub(super) const BYTES_MAX: usize = 1 << 30;
 
 impl Entry {
-    /// Sends as much of `data` as the OS takes now; nothing if a send is under way or the socket is
+    /// Sends as much of `pieces` as the OS takes now; nothing if a send is under way or the socket is
     /// known to be full.
-    pub(super) fn send_now(&mut self, data: &[u8]) -> Result<usize, Failure> {
+    #[inline(always)]
+    pub(super) fn send_now(&mut self, pieces: &[IoSlice<'_>]) -> Result<usize, Failure> {
         let may_succeed = self.output.is_none() && (self.writable || !self.watched);
         if !may_succeed || !matches!(self.source, Source::Stream(_)) {
             return Ok(0);
         }
-        let data = &data[..data.len().min(SEND_MAX)];
-        match send(&self.source, &[IoSlice::new(data)], &mut None) {
+        match send(&self.source, pieces, &mut None) {
             Ok(bytes) => {
-                self.writable = bytes == data.len() || !self.short_is_all;
+                let asked: usize = pieces.iter().map(|piece| piece.len()).sum();
+                self.writable = bytes == asked || !self.short_is_all;
                 Ok(bytes)
             }
             Err(Errno::AGAIN) => {
@@ -87,7 +88,7 @@ pub(super) fn attempt(entry: &mut Entry, tools: &mut Tools) -> Attempt {
 fn gather<'a>(chunks: &'a Chunks, pieces: &mut [IoSlice<'a>]) -> (usize, usize) {
     let (mut count, mut bytes) = (0, 0);
     for (piece, slice) in pieces.iter_mut().zip(chunks.slices()) {
-        let slice = &slice[..slice.len().min(SEND_MAX - bytes)];
+        let slice = &slice[..slice.len().min(BYTES_MAX - bytes)];
         if slice.is_empty() {
             break;
         }

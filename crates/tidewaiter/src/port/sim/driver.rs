@@ -132,6 +132,7 @@ impl Driver for SimDriver {
             // The OS delivers nothing here: an operation lives until its last completion.
             stale: 0,
             sends_gathered_now: false,
+            sends_pressing: false,
             file_calls: FILE_CALLS,
         }
     }

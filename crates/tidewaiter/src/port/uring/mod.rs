@@ -276,6 +276,7 @@ impl Driver for Uring {
             open_handles: self.handles.len(),
             stale: self.stale,
             sends_gathered_now: false,
+            sends_pressing: true,
             file_calls: self.setup.abilities.file_calls,
         }
     }
@@ -328,9 +329,9 @@ impl Driver for Uring {
         match offer {
             // The turn's operation is cheaper than a call.
             Offer::Bytes(_) => Ok(0),
-            Offer::PressingBytes(data) => {
+            Offer::PressingBytes(pieces) => {
                 let entry = self.handles.get(handle.0);
-                entry.map_or(Ok(0), |entry| send::send_now(entry, data))
+                entry.map_or(Ok(0), |entry| send::send_now(entry, pieces))
             }
             Offer::Datagrams(batch) => Ok(self.send_datagrams_now(handle, batch)),
         }

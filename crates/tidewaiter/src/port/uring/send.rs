@@ -1,8 +1,10 @@
 //! Sends: to sockets and pipes, from one piece of memory or from several.
 
+use std::io::IoSlice;
+
 use io_uring::{opcode, squeue, types};
 use rustix::io::{Errno, retry_on_intr};
-use rustix::net::SendFlags;
+use rustix::net::{SendAncillaryBuffer, SendFlags};
 
 use super::super::chunks::Chunks;
 use super::super::source::Source;
@@ -20,17 +22,24 @@ pub(super) const TRANSFER_MAX: usize = 0x7fff_f000;
 /// A closed peer is an error, not a signal.
 const MSG_NOSIGNAL: u32 = libc::MSG_NOSIGNAL.cast_unsigned();
 
-/// Sends as much of `data` as the socket takes now, by a plain call; nothing while a send is under way.
-pub(super) fn send_now(entry: &Entry, data: &[u8]) -> Result<usize, Failure> {
+/// Sends as much of `pieces` as the socket takes now, by a plain call; nothing while a send is under way.
+pub(super) fn send_now(entry: &Entry, pieces: &[IoSlice<'_>]) -> Result<usize, Failure> {
     let Source::Stream(socket) = &entry.source else {
         return Ok(0);
     };
     if entry.sending.is_some() || entry.closing.is_some() {
         return Ok(0);
     }
-    let data = &data[..data.len().min(TRANSFER_MAX)];
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-    match retry_on_intr(|| rustix::net::send(socket, data, flags)) {
+    let sent = retry_on_intr(|| match pieces {
+        // `send` spares the kernel the list of pieces.
+        [piece] => rustix::net::send(socket, piece, flags),
+        _ => {
+            let mut control = SendAncillaryBuffer::default();
+            rustix::net::sendmsg(socket, pieces, &mut control, flags)
+        }
+    });
+    match sent {
         Ok(bytes) => Ok(bytes),
         Err(Errno::AGAIN) => Ok(0),
         Err(error) => Err(Failure::os("send", error.into())),

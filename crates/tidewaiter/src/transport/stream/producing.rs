@@ -60,7 +60,17 @@ impl Stream {
         let mut flow = self.flow.borrow_mut();
         flow.low_water = low.min(high);
         flow.high_water = high;
-        if flow.queued() <= high || flow.state.is_congested() || !flow.state.is_open() {
+        let congested = flow.queued() > high;
+        drop(flow);
+        if congested {
+            self.congest();
+        }
+    }
+
+    /// Makes the stream congested until a send has emptied the queue to the low water mark. Something must be queued.
+    pub(super) fn congest(self: &Rc<Self>) {
+        let mut flow = self.flow.borrow_mut();
+        if flow.state.is_congested() || !flow.state.is_open() {
             return;
         }
         flow.state.on(&self.link, Event::Congested);

@@ -4,15 +4,17 @@
 //! - Data just received and written again is sent from the receive buffer, without a copy.
 //! - A queue of a single piece is sent by a system call; only bytes left over need an operation.
 //! - A program may have the whole queue offered to the OS at once.
+//! - Bytes that a future only lends are offered to the OS at once if they are many, and copied otherwise.
 
+use std::io::IoSlice;
 use std::rc::Rc;
 
 use bytes::{Buf, Bytes};
 
 use super::link::Kept;
 use super::producing::Registered;
-use super::{Flow, Sending, Stream};
-use crate::port::{Buffer, Failure};
+use super::{Flow, SEND_BYTES_MAX, Sending, Stream};
+use crate::port::{Buffer, Failure, PRESSED_BYTES_MAX, PRESSED_PIECES_MAX};
 
 /// A slice of at least this many bytes is offered to the OS at once, because the system call costs less than a copy.
 /// Smaller slices are gathered into one send.
@@ -21,6 +23,12 @@ const SEND_NOW_MIN: usize = 4 * 1024;
 /// A protocol that writes at least this many bytes of the data it receives sends them from the port's buffer. Smaller
 /// writes are copied and gathered: at 4 KiB, the copy costs no more than sharing the buffer.
 const SHARE_MIN: usize = 8 * 1024;
+
+/// From so many lent bytes on, they are offered to the OS at once.
+const LENT_NOW_MIN: usize = 8 * 1024;
+
+/// At most so many lent bytes are copied when the OS takes no more at once: their send shows when it takes more.
+const LENT_AHEAD: usize = 16 * 1024;
 
 impl Stream {
     /// Passes received data to the protocol.
@@ -91,6 +99,70 @@ impl Stream {
         }
     }
 
+    /// Writes some of the bytes that the caller lends, from the front, and returns how many. If the OS takes no more at
+    /// once, the stream is congested after that. Few bytes, and all if the caller wants that, are copied. Packets and messages
+    /// are written whole.
+    pub(super) fn write_lent(self: &Rc<Self>, pieces: &[IoSlice<'_>], copy: bool) -> usize {
+        let total: usize = pieces.iter().map(|piece| piece.len()).sum();
+        if self.link.keeps != Kept::Bytes {
+            match pieces {
+                [piece] => self.write_slice(piece),
+                _ => self.write_slice(&joined(pieces, total)),
+            }
+            return total;
+        }
+        if !copy && total >= LENT_NOW_MIN && self.reactor.sends_pressing() {
+            self.offer_queue();
+            if self.may_send_now() {
+                return self.press_lent(pieces, total);
+            }
+        }
+        self.copy_lent(pieces, 0, SEND_BYTES_MAX).unwrap_or(total)
+    }
+
+    /// Offers lent bytes to the OS. If it does not take all, queues a copy of the next ones.
+    fn press_lent(self: &Rc<Self>, pieces: &[IoSlice<'_>], total: usize) -> usize {
+        let mut list = [IoSlice::new(&[]); PRESSED_PIECES_MAX];
+        let (offered, asked) = limited(pieces, &mut list);
+        match self.press_pieces(offered) {
+            Ok(bytes) if bytes == asked => bytes,
+            Ok(bytes) => match self.copy_lent(pieces, bytes, LENT_AHEAD) {
+                Some(copied) => {
+                    self.congest();
+                    bytes + copied
+                }
+                None => total,
+            },
+            Err(failure) => {
+                self.failed(failure);
+                total
+            }
+        }
+    }
+
+    /// Queues a copy of at most `bytes_max` bytes behind the first `start`, and returns how many. `None` if the stream takes
+    /// no more data, and drops whatever is written.
+    fn copy_lent(
+        self: &Rc<Self>,
+        pieces: &[IoSlice<'_>],
+        mut start: usize,
+        bytes_max: usize,
+    ) -> Option<usize> {
+        let mut copied = None;
+        self.write(|queue| {
+            let mut left = bytes_max;
+            for piece in pieces {
+                let rest = &piece[start.min(piece.len())..];
+                start -= piece.len() - rest.len();
+                let part = &rest[..rest.len().min(left)];
+                queue.extend_from_slice(part);
+                left -= part.len();
+            }
+            copied = Some(bytes_max - left);
+        });
+        copied
+    }
+
     /// Offers the queue to the OS, piece by piece. What is left is sent at the end of the turn.
     fn offer_queue(self: &Rc<Self>) {
         let mut flow = self.flow.borrow_mut();
@@ -153,7 +225,12 @@ impl Stream {
 
     /// As `offer`, also on a port where an operation is cheaper.
     fn press(&self, data: &[u8]) -> Result<usize, Failure> {
-        let bytes = self.reactor.port_mut().send_pressing(self.output(), data)?;
+        self.press_pieces(&[IoSlice::new(&data[..data.len().min(PRESSED_BYTES_MAX)])])
+    }
+
+    fn press_pieces(&self, pieces: &[IoSlice<'_>]) -> Result<usize, Failure> {
+        let output = self.output();
+        let bytes = self.reactor.port_mut().send_pressing(output, pieces)?;
         self.note_sent_now(bytes);
         Ok(bytes)
     }
@@ -194,4 +271,28 @@ impl Stream {
         self.finish_if_drained();
         true
     }
+}
+
+/// The pieces that one call takes, with the last one cut off if they have too many bytes; and how many bytes they have.
+fn limited<'a, 'b>(
+    pieces: &'a [IoSlice<'_>],
+    list: &'b mut [IoSlice<'a>],
+) -> (&'b [IoSlice<'a>], usize) {
+    let (mut count, mut bytes) = (0, 0);
+    let filled = pieces.iter().filter(|piece| !piece.is_empty());
+    for (place, piece) in list.iter_mut().zip(filled) {
+        let piece = &piece[..piece.len().min(PRESSED_BYTES_MAX - bytes)];
+        *place = IoSlice::new(piece);
+        count += 1;
+        bytes += piece.len();
+    }
+    (&list[..count], bytes)
+}
+
+fn joined(pieces: &[IoSlice<'_>], total: usize) -> Vec<u8> {
+    let mut joined = Vec::with_capacity(total);
+    for piece in pieces {
+        joined.extend_from_slice(piece);
+    }
+    joined
 }

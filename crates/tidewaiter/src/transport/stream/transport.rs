@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::io;
+use std::io::{self, IoSlice};
 use std::ops::RangeBounds;
 use std::rc::Rc;
 use std::time::Duration;
@@ -106,6 +106,12 @@ impl Transport {
     /// As [`write_bytes`](Transport::write_bytes), for bytes in the port's memory.
     pub(crate) fn write_received(&self, data: Buffer) {
         self.stream.write_received(data);
+    }
+
+    /// Writes some of the bytes, which cannot be shared, and returns how many. If there are many, those that the OS takes at
+    /// once are not copied, and few others are, unless the caller wants copies.
+    pub(crate) fn write_lent(&self, pieces: &[IoSlice<'_>], copy: bool) -> usize {
+        self.stream.write_lent(pieces, copy)
     }
 
     /// As [`write_bytes`](Transport::write_bytes), but offers everything to the OS at once, where the port can do that,
