@@ -534,6 +534,23 @@ class Files(LoopTestCase):
                 await loop.sendfile(client.transport, file)
             self.assertLess(file.tell(), 64 * MEGABYTE)
 
+    @on_each_port
+    async def test_a_file_may_be_closed_once_its_sending_is_cancelled(self):
+        loop = asyncio.get_running_loop()
+        server, client, _ = await connected(lambda: Side(connection_made=lambda side: side.transport.pause_reading()))
+        with tempfile.TemporaryFile() as file:
+            file.truncate(64 * MEGABYTE)
+            sending = loop.create_task(loop.sendfile(client.transport, file))
+            await asyncio.sleep(0)
+            sending.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await sending
+        client.transport.abort()
+        await client.lost
+        server.transport.resume_reading()
+        await server.lost
+        self.assertEqual(self.contexts, [])
+
 
 class LoopsEnd(unittest.TestCase):
     def test_what_is_written_last_is_sent(self):

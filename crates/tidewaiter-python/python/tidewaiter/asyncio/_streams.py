@@ -215,17 +215,17 @@ class Streams(AsyncioLoop, base_events.BaseEventLoop):
         future = self.create_future()
 
         def done(sent: int, exception: BaseException | None) -> None:
-            file.seek(offset + sent)
-            if future.done():
-                return
-            if exception is None:
-                future.set_result(sent)
-            else:
-                future.set_exception(exception)
+            # A program that cancelled the call may have closed the file, or use it for something else.
+            if not future.done():
+                future.set_result((sent, exception))
 
         try:
             transp._send_file(number, offset, count, done)
-            return await future
+            sent, exception = await future
+            file.seek(offset + sent)
+            if exception is not None:
+                raise exception
+            return int(sent)
         finally:
             if reading:
                 transp.resume_reading()
