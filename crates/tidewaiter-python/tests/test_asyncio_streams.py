@@ -8,6 +8,7 @@ import struct
 import sys
 import tempfile
 import unittest
+import unittest.mock
 
 from scenarios.asyncio_pairs import ADDRESS, Buffered, LoopTestCase, Side, connected, dialled, on_each_port, until
 from support import needs_posix, ports
@@ -94,8 +95,28 @@ class Kinds(LoopTestCase):
         self.assertEqual(client.transport.attribute, 1)
         del client.transport.attribute
         self.assertFalse(hasattr(client.transport, "attribute"))
+        for name in ("__class__", "__hash__", "_paused"):
+            with self.assertRaises(AttributeError):
+                setattr(client.transport, name, None)
         self.assertIs(client.transport.get_protocol(), client)
         self.assertIn("read=polling write=<idle, bufsize=0>", repr(client.transport))
+
+    @on_each_port
+    async def test_a_method_of_one_transport_is_replaced(self):
+        server, client, _ = await connected()
+        kind = type(client.transport)
+        for _ in range(2):
+            with unittest.mock.patch.object(client.transport, "write", side_effect=ConnectionResetError) as write:
+                self.assertIs(client.transport.write, write)
+                with self.assertRaises(ConnectionResetError):
+                    client.transport.write(b"not sent")
+                server.transport.write(b"to the client")
+            write.assert_called_once_with(b"not sent")
+            client.transport.write(b"to the ")
+            kind.write(client.transport, b"server")
+            with self.assertRaises(AttributeError):
+                del client.transport.write
+        await until(lambda: server.received == b"to the server" * 2 and client.received == b"to the client" * 2)
 
     @on_each_port
     async def test_it_tells_of_its_socket(self):

@@ -1,9 +1,11 @@
 //! Attributes that programs set on transports, as they may on asyncio's.
 //!
 //! Each name gets a descriptor on the class. A method that finds missing attributes, `__getattr__`, would have the
-//! interpreter look up methods such as `write` in its slow way.
+//! interpreter look up methods such as `write` in its slow way. The name of a method gets a descriptor, too, once a
+//! program replaces that method of a transport. Our own code calls the method that was replaced.
 
-use pyo3::exceptions::PyAttributeError;
+use pyo3::exceptions::{PyAttributeError, PyKeyError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
@@ -13,6 +15,8 @@ use super::{SocketTransport, State};
 #[pyclass(frozen, module = "tidewaiter._tidewaiter")]
 struct Attribute {
     name: Py<PyString>,
+    /// The method that a transport has unless the program replaced it.
+    method: Option<Py<PyAny>>,
 }
 
 impl Attribute {
@@ -28,17 +32,21 @@ impl Attribute {
     fn __get__<'py>(
         slf: &Bound<'py, Self>,
         transport: Option<&Bound<'py, SocketTransport>>,
-        _class: &Bound<'py, PyAny>,
+        class: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
+        let method = slf.get().method.as_ref().map(|method| method.bind(py));
         let Some(transport) = transport else {
-            return Ok(slf.as_any().clone());
+            return Ok(method.unwrap_or(slf.as_any()).clone());
         };
         let name = slf.get().name.bind(py);
         let attributes = transport.get().state(py).attributes(py);
         let found = attributes.map(|attributes| attributes.get_item(name));
-        let found = found.transpose()?.flatten();
-        found.ok_or_else(|| slf.get().missing(py))
+        match (found.transpose()?.flatten(), method) {
+            (Some(found), _) => Ok(found),
+            (None, Some(method)) => method.call_method1(intern!(py, "__get__"), (transport, class)),
+            (None, None) => Err(slf.get().missing(py)),
+        }
     }
 
     fn __set__(
@@ -75,44 +83,70 @@ impl State {
     }
 }
 
-/// The descriptor of an attribute. Raises if the class itself has one of this name.
+/// Whether the interpreter gives the name a meaning.
+fn is_special(name: &Bound<'_, PyString>) -> bool {
+    name.to_string_lossy().starts_with("__")
+}
+
+/// What the class has by this name, as itself rather than as an attribute of the class.
 fn of_class<'py>(
     transport: &Bound<'py, SocketTransport>,
     name: &Bound<'py, PyString>,
-) -> PyResult<Option<Bound<'py, Attribute>>> {
-    let Some(found) = transport.get_type().getattr_opt(name)? else {
-        return Ok(None);
-    };
-    found.cast_into().map(Some).map_err(|_| {
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let class = transport.get_type();
+    if is_special(name) {
+        return class.getattr_opt(name);
+    }
+    let members = class.getattr(intern!(name.py(), "__dict__"))?;
+    match members.get_item(name) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.is_instance_of::<PyKeyError>(name.py()) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Adds a descriptor to the class. `found` is what the class has: nothing, or a method. Raises for anything else, and
+/// for what the interpreter gives a meaning.
+fn add_to_class<'py>(
+    transport: &Bound<'py, SocketTransport>,
+    name: &Bound<'py, PyString>,
+    found: Option<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, Attribute>> {
+    let py = name.py();
+    let is_method = |found: &Bound<'py, PyAny>| !is_special(name) && found.is_callable();
+    if found.as_ref().is_some_and(|found| !is_method(found)) {
         let message = format!("'SocketTransport' object attribute '{name}' is read-only");
-        PyAttributeError::new_err(message)
-    })
+        return Err(PyAttributeError::new_err(message));
+    }
+    let attribute = Attribute {
+        name: name.clone().unbind(),
+        method: found.map(Bound::unbind),
+    };
+    let attribute = Bound::new(py, attribute)?;
+    transport.get_type().setattr(name, &attribute)?;
+    Ok(attribute)
 }
 
 #[pymethods]
 impl SocketTransport {
-    /// Sets an attribute that the class does not have.
+    /// Sets an attribute that the class does not have, or replaces a method.
     fn __setattr__(
         slf: &Bound<'_, Self>,
         name: &Bound<'_, PyString>,
         value: Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        let attribute = match of_class(slf, name)? {
-            Some(attribute) => attribute,
-            None => {
-                let kept = name.clone().unbind();
-                let attribute = Bound::new(slf.py(), Attribute { name: kept })?;
-                slf.get_type().setattr(name, &attribute)?;
-                attribute
-            }
+        let attribute = match of_class(slf, name)?.map(Bound::cast_into::<Attribute>) {
+            Some(Ok(attribute)) => attribute,
+            Some(Err(other)) => add_to_class(slf, name, Some(other.into_inner()))?,
+            None => add_to_class(slf, name, None)?,
         };
         attribute.get().__set__(slf, value)
     }
 
     fn __delattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>) -> PyResult<()> {
-        match of_class(slf, name)? {
-            Some(attribute) => attribute.get().__delete__(slf),
-            None => Err(PyAttributeError::new_err(name.clone().unbind())),
+        match of_class(slf, name)?.map(Bound::cast_into::<Attribute>) {
+            Some(Ok(attribute)) => attribute.get().__delete__(slf),
+            _ => Err(PyAttributeError::new_err(name.clone().unbind())),
         }
     }
 }
