@@ -302,6 +302,17 @@ class Ends(LoopTestCase):
         await server.lost
         self.assertLess(len(server.received), 16 * MEGABYTE)
 
+    @needs_posix
+    @on_each_port
+    async def test_what_is_written_before_an_abort_arrives_as_far_as_the_system_takes_it(self):
+        server, client, _ = await connected()
+        client.transport.writelines([b"first ", b"second"])
+        client.transport.write(b" third")
+        client.transport.abort()
+        self.assertIsNone(await client.lost)
+        self.assertIsNone(await server.lost)
+        self.assertEqual(server.received, b"first second third")
+
     @on_each_port
     async def test_a_reset_is_told(self):
         for pause in (False, True):

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use bytes::Bytes;
 use pyo3::exceptions::PyOSError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -285,6 +286,10 @@ impl SocketTransport {
         }
         match link {
             Some(link) => {
+                if link.queued() > 0 {
+                    // asyncio's transports offer each write to the OS at once, so that only the rest is lost.
+                    link.write_through(Bytes::new());
+                }
                 link.release_connection();
                 state.tell_unless_told(slf)
             }

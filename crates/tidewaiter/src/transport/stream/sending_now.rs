@@ -87,7 +87,7 @@ impl Stream {
     /// Offers the queue and then `data` to the OS, and queues the rest of it.
     pub(super) fn write_through(self: &Rc<Self>, mut data: Bytes) {
         self.offer_queue();
-        if self.may_send_now() {
+        if !data.is_empty() && self.may_send_now() {
             match self.press(&data) {
                 Ok(bytes) => data.advance(bytes),
                 Err(failure) => return self.failed(failure),

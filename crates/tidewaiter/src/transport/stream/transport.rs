@@ -116,7 +116,8 @@ impl Transport {
 
     /// As [`write_bytes`](Transport::write_bytes), but offers everything to the OS at once, where the port can do that,
     /// rather than at the end of the turn: only what the OS does not take is [`queued`](Transport::queued) after that.
-    /// For a program that is about to stop writing because so much is queued.
+    /// For a program that is about to stop writing because so much is queued, or to drop what is queued. Without data,
+    /// offers what is queued alone.
     pub fn write_through(&self, data: impl Into<Bytes>) {
         self.stream.write_through(data.into());
     }
