@@ -9,7 +9,8 @@ as well: `tidewaiter`, `asyncio`, or `module:factory`. CPython's own are `mixins
 
 A test that does not pass runs once more in a fresh process, and counts as flaky if it passes then. With `--peer`, the
 tests that still do not pass run on that reactor or loop too, on the same machine. A test that does not pass there
-either is blamed on the machine; the others are failures. `exceptions.txt` has the few that do not run, with reasons.
+either is blamed on the machine. The others get a last try, one at a time, because the peer had the better moment if
+the machine is busy; then they are failures. `exceptions.txt` has the few that do not run, with reasons.
 """
 
 from __future__ import annotations

@@ -153,6 +153,6 @@ SUITES = {
         parts=("tests", "examples", "requirements"),
     ),
     "uvicorn": AsyncioSuite(_files, package="uvicorn"),
-    "httpx": AsyncioSuite(_files, ("-k", "not trio and not network"), package="httpx"),
+    "httpx": AsyncioSuite(_files, ("-p", "httpx_adapted", "-k", "not trio and not network"), package="httpx"),
     "httpcore": AsyncioSuite(_files, ("-k", "not trio"), package="httpcore"),
 }

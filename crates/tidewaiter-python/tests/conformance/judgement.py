@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import os
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from supervisor import Outcome, Suite
 EXCEPTIONS = Path(__file__).with_name("exceptions.txt")
 # If more tests fail than this, they have one common cause.
 TOO_MANY = 50
+# If more tests fail here only, the machine's load is not the cause.
+MANY = 10
 
 
 def exceptions(suite: str) -> dict[str, str]:
@@ -48,14 +51,21 @@ class Judgement:
         if len(failures) > TOO_MANY:
             print(f"{len(failures)} tests fail, too many to look at each: no test is run again")
             return
-        again = run_again(suite, self.outcomes, failures)
-        for name in failures & again.keys():
-            if not again[name].bad:
-                self.flaky.add(name)
-                self.outcomes[name] = again[name]
+        self.try_again(suite, failures)
         self.failures = self.bad()
         if peer is not None:
             self.failures = self.worse_than(peer)
+            if 0 < len(self.failures) <= MANY:
+                print(f"{len(self.failures)} tests fail here only: once more, one at a time", flush=True)
+                self.try_again(dataclasses.replace(suite, jobs=1), self.failures)
+                self.failures -= {name for name in self.flaky if passes(self.outcomes[name])}
+
+    def try_again(self, suite: Suite, failures: set[str]) -> None:
+        again = run_again(suite, self.outcomes, failures)
+        for name in failures & again.keys():
+            if self.outcomes[name].bad and not again[name].bad:
+                self.flaky.add(name)
+                self.outcomes[name] = again[name]
 
     def bad(self) -> set[str]:
         return {name for name, outcome in self.outcomes.items() if outcome.bad}
