@@ -15,16 +15,18 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-# The modules that pass on Windows, apart from tests that they skip there. `test_asyncio_applications` passes, too, but
-# takes long to start its programs: run it by name.
+# The modules that pass on Windows, apart from tests that they skip there.
 ON_WINDOWS = [
+    "test_asyncio_applications",
     "test_asyncio_children",
     "test_asyncio_datagrams",
     "test_asyncio_debug",
     "test_asyncio_loop",
+    "test_asyncio_native_streams",
     "test_asyncio_pipes",
     "test_asyncio_sockets",
     "test_asyncio_streams",
+    "test_asyncio_tls",
     "test_beneath",
     "test_children",
     "test_datagrams",
@@ -47,7 +49,16 @@ ON_WINDOWS = [
 LIMIT_SECONDS = 400
 
 # The modules that take longest begin first, so that no core has nothing to do at the end.
-LONGEST = ["test_leaks", "test_endings", "test_scrapy", "test_two_faces", "test_exceptions"]
+LONGEST = [
+    "test_leaks",
+    "test_asyncio_connections",
+    "test_asyncio_faults",
+    "test_endings",
+    "test_scrapy",
+    "test_asyncio_applications",
+    "test_two_faces",
+    "test_exceptions",
+]
 
 
 def all_modules() -> list[str]:

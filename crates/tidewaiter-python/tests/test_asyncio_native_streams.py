@@ -5,6 +5,7 @@ loop, too, and has the same outcome there.
 
 import asyncio
 import contextvars
+import os
 import socket
 import unittest
 import warnings
@@ -12,8 +13,17 @@ import warnings
 from scenarios.asyncio_pairs import until
 from scenarios.asyncio_readers import ReaderTestCase, compared, outcome, shown, turns
 
+POSIX = os.name == "posix"
 SEPARATORS = [b"\n", b"--", bytearray(b"-"), b"", 5, None, "-", ["-"], (), (b"--", b"-"), (b"", b"-"), memoryview(b"-")]
+# Python for Windows has its library in a file, compiled without them.
+HAS_ASSERTIONS = "feed_data after feed_eof" in asyncio.StreamReader.feed_data.__code__.co_consts
 SIZES = [0, 1, 5, 100, -1, True, None, "1", 1.0, 2**70, -(2**70)]
+
+
+def reset_or_end(result):
+    """The name of the exception that tells of a reset. Wine may tell an end of file instead."""
+    told = result[0] if isinstance(result, tuple) else result
+    return told if POSIX else told in (b"", None, "ConnectionAbortedError", "ConnectionResetError")
 
 
 class Reading(ReaderTestCase):
@@ -152,12 +162,16 @@ class Reading(ReaderTestCase):
         results.append(await waiting)
         reader.feed_eof()
         reader.feed_eof()
-        results += [repr(reader).split(" transport")[0], await reader.read(), reader.at_eof()]
+        return [*results, repr(reader).split(" transport")[0], await reader.read(), reader.at_eof()]
+
+    @unittest.skipUnless(HAS_ASSERTIONS, "asyncio was compiled without its assertions")
+    @compared()
+    async def test_nothing_is_fed_after_the_end(self, ends):
+        ends.reader.feed_eof()
         try:
-            reader.feed_data(b"more")
+            ends.reader.feed_data(b"more")
         except AssertionError as problem:
-            results.append(shown(problem))
-        return results
+            return shown(problem)
 
 
 class Waiting(ReaderTestCase):
@@ -219,9 +233,10 @@ class Waiting(ReaderTestCase):
         await turns(3)
         ends.reset()
         results = [await outcome(waiting)]
-        for call in (ends.reader.read, ends.writer.drain, ends.writer.wait_closed):
+        # An end of file would leave the connection open.
+        for call in (ends.reader.read, ends.writer.drain, ends.writer.wait_closed) if POSIX else ():
             results.append(await outcome(call()))
-        return [result[0] for result in results]
+        return [reset_or_end(result) for result in results]
 
     @compared()
     async def test_a_task_that_waits_shows_it(self, ends):
@@ -324,7 +339,7 @@ class Writing(ReaderTestCase):
         task = asyncio.ensure_future(writer.drain())
         await turns(5)
         ends.reset()
-        return (await outcome(task))[0]
+        return reset_or_end(await outcome(task))
 
     @compared()
     async def test_all_that_is_written_arrives(self, ends):

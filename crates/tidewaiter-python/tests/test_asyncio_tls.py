@@ -280,7 +280,10 @@ class Ending(TlsTestCase):
         client.transport.close()
         await client.lost
         server.close()
-        return client.events[:2]
+        first = self.contexts[:2]
+        # How often more is queued than the limit, until the end, is a matter of chance.
+        self.contexts.clear()
+        return client.events[:2], [(one["message"], repr(one["exception"])) for one in first]
 
     def test_an_exit_leaves_the_loop(self):
         for port in ports():
