@@ -27,13 +27,25 @@ from asyncio_workers import app
 loop = tidewaiter.asyncio.new_event_loop()
 aiohttp.web.run_app(app, host="127.0.0.1", port=0, loop=loop)
 """
+# Daphne makes Twisted's own reactor on the loop that asyncio gives it, or takes the reactor that is installed.
+INSTALL_FOR_DAPHNE = {
+    "Loop": "import tidewaiter.asyncio as ours",
+    "AsyncioReactor": "import tidewaiter.twisted.asyncioreactor as ours",
+}
+SERVE_DAPHNE = """
+ours.install()
+from daphne.cli import CommandLineInterface
+from twisted.internet import reactor
+print(type(reactor).__name__, flush=True)
+CommandLineInterface.entrypoint()
+"""
 
 
 class ServersTestCase(unittest.TestCase):
     def serve(self, port, *arguments):
         """Starts a server, and returns it with its address."""
         process = support.Process([sys.executable, *arguments], on(port), SCENARIOS)
-        said = re.compile(r"https?://127\.0\.0\.1:([1-9]\d*)")
+        said = re.compile(r"(?:https?://|TCP address )127\.0\.0\.1:([1-9]\d*)")
         found = process.wait_for(lambda: said.search(process.output() + process.errors()))
         return process, f"127.0.0.1:{found[1]}"
 
@@ -95,6 +107,18 @@ class Servers(ServersTestCase):
                 self.assertServes(address)
                 self.assertEchoes(address)
                 self.assertEnds(process)
+
+    def test_daphne_serves(self):
+        for port in ports():
+            for installed, line in INSTALL_FOR_DAPHNE.items():
+                with self.subTest(port, installed=installed):
+                    arguments = ["-c", line + SERVE_DAPHNE, "-p", "0", "asgi_site:app"]
+                    process, address = self.serve(port, *arguments)
+                    self.assertServes(address)
+                    self.assertEchoes(address)
+                    ended = self.assertEnds(process)
+                    ours = ended.output.startswith("AsyncioReactor")
+                    self.assertEqual(ours, installed == "AsyncioReactor", ended)
 
     def test_gunicorn_serves_by_workers_of_uvicorn(self):
         for port in ports():
