@@ -126,7 +126,7 @@ class Children(ReactorTestCase):
         for port in ports():
             with self.subTest(port):
                 outcome = self.scenario(
-                    "asyncio_children", "many", 1000, 16, environment={**on(port), **NO_REACTOR}, seconds=60
+                    "asyncio_children", "many", 2000, 16, environment={**on(port), **NO_REACTOR}, seconds=120
                 )
                 left = outcome["left"]
                 self.assertEqual((left["descriptors"], left["children"], outcome["zombies"]), (0, 0, False), left)
