@@ -280,11 +280,11 @@ impl WriteHalf {
     }
 
     /// Waits until the OS has taken all that was written. Nothing needs to be flushed in order to be sent; the flush of the
-    /// traits of `futures-io` and tokio is ready at once.
+    /// traits of `futures-io` and tokio is ready at once, and fails only if bytes are known to be lost.
     ///
     /// # Errors
     ///
-    /// As [`write_all`](WriteHalf::write_all).
+    /// The reason for which the connection was lost, or can send no more, if the OS has not taken all that was written.
     pub async fn flush(&mut self) -> io::Result<()> {
         poll_fn(|context| self.poll_flush(context)).await
     }
@@ -294,7 +294,8 @@ impl WriteHalf {
     ///
     /// # Errors
     ///
-    /// The reason for which the connection was lost.
+    /// The reason for which the connection was lost, or can send no more; [`BrokenPipe`](io::ErrorKind::BrokenPipe) if it
+    /// was closed without sending everything.
     pub async fn shutdown(&mut self) -> io::Result<()> {
         poll_fn(|context| self.poll_shut_down(context)).await
     }
@@ -327,6 +328,10 @@ impl WriteHalf {
 
     pub(super) fn poll_flush(&mut self, context: &Context<'_>) -> Poll<io::Result<()>> {
         self.shared.poll_flushed(&self.transport, context)
+    }
+
+    pub(super) fn check_lost(&self) -> io::Result<()> {
+        self.shared.check_lost(&self.transport)
     }
 
     pub(super) fn poll_shut_down(&mut self, context: &Context<'_>) -> Poll<io::Result<()>> {

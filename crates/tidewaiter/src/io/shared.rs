@@ -33,6 +33,10 @@ impl End {
         })
     }
 
+    fn is_in_order(&self) -> bool {
+        matches!(self, End::InOrder)
+    }
+
     pub(super) fn error(&self) -> Option<io::Error> {
         match self {
             End::InOrder => None,
@@ -130,7 +134,7 @@ impl Shared {
         transport: &Transport,
         context: &Context<'_>,
     ) -> Poll<io::Result<()>> {
-        self.check_writable()?;
+        self.check_writable(transport)?;
         if !transport.is_congested() {
             return Poll::Ready(Ok(()));
         }
@@ -143,15 +147,18 @@ impl Shared {
         transport: &Transport,
         context: &Context<'_>,
     ) -> Poll<io::Result<()>> {
-        if transport.queued() == 0 && transport.unsent() == 0 {
+        if transport.is_all_taken() {
             return Poll::Ready(Ok(()));
         }
-        self.check_end()?;
-        let flushing = Flushing {
-            shared: Rc::clone(self),
-            transport: transport.clone(),
-        };
-        transport.register_producer(flushing, ProducerKind::Pull);
+        self.check_end(transport)?;
+        // Otherwise the stream is ending: once everything is sent or lost, the protocol is told.
+        if transport.takes_data() {
+            let flushing = Flushing {
+                shared: Rc::clone(self),
+                transport: transport.clone(),
+            };
+            transport.register_producer(flushing, ProducerKind::Pull);
+        }
         self.writer.wait(context)
     }
 
@@ -164,9 +171,10 @@ impl Shared {
         if self.write_ended.get() {
             return Poll::Ready(Ok(()));
         }
-        if let Some(end) = &*self.end.borrow() {
-            return Poll::Ready(end.error().map_or(Ok(()), Err));
+        if self.end.borrow().as_ref().is_some_and(End::is_in_order) && transport.unsent() == 0 {
+            return Poll::Ready(Ok(()));
         }
+        self.check_end(transport)?;
         transport.lose_write_connection();
         self.closer.wait(context)
     }
@@ -176,15 +184,27 @@ impl Shared {
         self.half_dropped.replace(true)
     }
 
-    fn check_end(&self) -> io::Result<()> {
-        match &*self.end.borrow() {
-            Some(end) => Err(end.error().unwrap_or_else(closed)),
-            None => Ok(()),
+    /// Fails if bytes that were written are known to be lost.
+    pub(super) fn check_lost(&self, transport: &Transport) -> io::Result<()> {
+        if transport.unsent() == 0 {
+            return Ok(());
         }
+        self.check_end(transport)
     }
 
-    fn check_writable(&self) -> io::Result<()> {
-        self.check_end()?;
+    /// Fails if nothing is sent any more for another reason than that our sending side was ended.
+    fn check_end(&self, transport: &Transport) -> io::Result<()> {
+        let error = match &*self.end.borrow() {
+            Some(end) => Some(end.error().unwrap_or_else(closed)),
+            None => {
+                transport.with_send_failure(|reason| End::of(reason).error().unwrap_or_else(closed))
+            }
+        };
+        error.map_or(Ok(()), Err)
+    }
+
+    fn check_writable(&self, transport: &Transport) -> io::Result<()> {
+        self.check_end(transport)?;
         if self.write_ended.get() {
             return Err(closed());
         }

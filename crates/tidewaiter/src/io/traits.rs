@@ -1,7 +1,7 @@
 //! The traits of others: `futures-io`'s, and with the feature `tokio` those of tokio.
 //!
-//! Their `poll_flush` has nothing to do: what was written is sent at the end of the turn, and no buffer of ours must fill
-//! before. Libraries such as hyper and those for TLS flush after each message, and would wait for each send. It is the
+//! Their `poll_flush` does not wait: what was written is sent at the end of the turn, and no buffer of ours must fill
+//! before. It fails once bytes that were written are known to be lost. Libraries such as hyper and those for TLS flush after each message, and would wait for each send. It is the
 //! method [`WriteHalf::flush`] that waits until the OS has taken everything.
 
 use std::io::{self, IoSlice};
@@ -94,7 +94,8 @@ macro_rules! writes {
             }
 
             fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Poll::Ready(Ok(())) // see the head of this file
+                // It does not wait: see the head of this file.
+                Poll::Ready(self.get_mut().$half().check_lost())
             }
 
             fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -126,7 +127,8 @@ macro_rules! writes {
             }
 
             fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Poll::Ready(Ok(())) // see the head of this file
+                // It does not wait: see the head of this file.
+                Poll::Ready(self.get_mut().$half().check_lost())
             }
 
             fn poll_shutdown(

@@ -19,12 +19,15 @@
 use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::net::UnixStream;
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
 
+use tidewaiter::io::Stream;
 use tidewaiter::port::{ListenOptions, PassedDescriptors};
-use tidewaiter::{Address, Error, Protocol, Transport, UnixAddress};
+use tidewaiter::{Address, Error, Protocol, Reactor, Transport, UnixAddress};
 
-use super::promises::support::{Countdown, Echo, Script, Silent, reactor, run_clean};
+use super::promises::io_support::check;
+use super::promises::support::{Countdown, Echo, Script, Silent, pattern, reactor, run_clean};
 use super::socket_files::leave_dead;
 use crate::support::folder::Folder;
 
@@ -151,4 +154,63 @@ fn libuv_regular_files_are_passed_as_well() {
     });
     run_clean(&reactor);
     assert_eq!(fs::read(path).expect("it is there"), b"written");
+}
+
+/// More than the socket holds.
+const MUCH: usize = 4_000_000;
+
+/// A stream to a peer of the standard library.
+async fn connected(reactor: &Reactor) -> (Stream, UnixStream) {
+    let folder = Folder::new();
+    let address = folder.socket("a");
+    let listener = UnixListener::bind(address.as_pathname().expect("a path")).expect("it is free");
+    let stream = Stream::connect(reactor, address).await.expect("it listens");
+    (stream, listener.accept().expect("it has connected").0)
+}
+
+/// tokio and mio: a write to a peer that reads no more fails at once, although the peer may still be sending. Ours, which
+/// queues, tells it to the flush, and to all that follows.
+#[test]
+fn tokio_a_writer_learns_at_once_that_the_peer_reads_no_more_and_reads_on() {
+    let reactor = reactor();
+    check(&reactor, async {
+        let (mut stream, mut peer) = connected(&reactor).await;
+        peer.shutdown(Shutdown::Read).unwrap();
+        stream.write_all(b"nobody reads this").await.unwrap();
+        let errors = [
+            stream.flush().await.unwrap_err(),
+            stream.flush().await.unwrap_err(),
+            stream.write_all(b"more").await.unwrap_err(),
+            stream.shutdown().await.unwrap_err(),
+        ];
+        let kinds = errors.each_ref().map(std::io::Error::kind);
+        assert_eq!(kinds, [ErrorKind::BrokenPipe; 4], "{errors:?}");
+        peer.write_all(b"heard").unwrap();
+        let mut heard = [0; 5];
+        stream.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"heard");
+    });
+}
+
+/// tokio and mio: the write fails. Ours was told earlier that the bytes were taken to be sent, so the end tells.
+#[test]
+fn tokio_a_peer_that_hangs_up_before_everything_is_sent_has_not_ended_in_order() {
+    let reactor = reactor();
+    check(&reactor, async {
+        let (mut stream, peer) = connected(&reactor).await;
+        peer.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+        stream.write_all(&pattern(MUCH)).await.unwrap();
+        drop(peer);
+        let errors = [
+            stream.flush().await.unwrap_err(),
+            stream.write_all(b"more").await.unwrap_err(),
+            stream.shutdown().await.unwrap_err(),
+        ];
+        for error in errors {
+            let kind = error.kind();
+            let lost = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
+            assert!(lost.contains(&kind), "{error}");
+        }
+    });
 }

@@ -5,6 +5,7 @@
 //! has not read yet. So a connection that ends in order lingers: it sends its end of file, and receives and discards
 //! data until the peer has ended its side.
 
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -41,9 +42,27 @@ pub(super) struct EndState {
     timer: Option<DelayedCall>,
 }
 
+impl EndState {
+    fn take_reason(&mut self) -> Reason {
+        self.reason.take().unwrap_or_else(|| match self.unsent {
+            0 => Reason::Done,
+            _ => Reason::Reset(hung_up()),
+        })
+    }
+}
+
+fn hung_up() -> io::Error {
+    let message = "the peer hung up before everything was sent";
+    io::Error::new(io::ErrorKind::BrokenPipe, message)
+}
+
 impl Flow {
     fn end_state(&mut self) -> &mut EndState {
         self.end_state.get_or_insert_default()
+    }
+
+    pub(super) fn count_unsent(&mut self, bytes: usize) {
+        self.end_state().unsent += bytes;
     }
 
     /// Drops what was received during a pause.
@@ -61,6 +80,20 @@ impl Flow {
             .as_ref()
             .map_or(0, |end_state| end_state.unsent)
     }
+
+    /// Whether the OS has taken all that was ever written, as far as is known.
+    fn is_all_taken(&self) -> bool {
+        self.queued() == 0 && self.unsent() == 0
+    }
+
+    /// Why nothing is sent any more, if that is for a failure and the end, which will have this reason, is still to come.
+    fn send_failure(&self) -> Option<&Reason> {
+        let ended = self.state.stage() == Stage::Open && !self.state.takes_data(true);
+        self.end_state
+            .as_ref()
+            .and_then(|end_state| end_state.reason.as_ref())
+            .filter(|_| ended)
+    }
 }
 
 impl Stream {
@@ -76,9 +109,9 @@ impl Stream {
     }
 
     /// Ends the stream now, without sending the queue. [`Protocol::connection_lost`] follows from the loop.
-    pub(super) fn close(self: &Rc<Self>, ending: Ending, reason: Reason) {
+    pub(super) fn close(self: &Rc<Self>, ending: Ending, reason: impl Into<Option<Reason>>) {
         if self.on(Event::Close(ending)) == Next::AwaitSend {
-            self.await_send(reason);
+            self.await_send(reason.into());
         }
     }
 
@@ -101,7 +134,7 @@ impl Stream {
             return self.lost(Event::Failed, reason);
         }
         match self.on(Event::SendFailed) {
-            Next::AwaitSend => self.await_send(reason),
+            Next::AwaitSend => self.await_send(Some(reason)),
             Next::Receive => {
                 self.stop_writing(reason);
                 self.receive_more();
@@ -133,7 +166,7 @@ impl Stream {
     /// Loses the connection for `reason`, if it is open.
     fn lost(self: &Rc<Self>, event: Event, reason: Reason) {
         match self.on(event) {
-            Next::AwaitSend => self.await_send(reason),
+            Next::AwaitSend => self.await_send(Some(reason)),
             next => self.follow(next),
         }
     }
@@ -147,11 +180,13 @@ impl Stream {
         }
     }
 
-    /// Cancels the send under way, whose completion says which bytes it did not send.
-    pub(super) fn await_send(self: &Rc<Self>, reason: Reason) {
+    /// Cancels the send under way, whose completion says which bytes it did not send. Without a `reason`, the stream ends in
+    /// order if there are none.
+    pub(super) fn await_send(self: &Rc<Self>, reason: Option<Reason>) {
         let mut flow = self.flow.borrow_mut();
         // A reason that is set already wins: once the reactor stops, that is why the connection is lost.
-        flow.end_state().reason.get_or_insert(reason);
+        let known = &mut flow.end_state().reason;
+        *known = known.take().or(reason);
         let sending = flow.sending;
         drop(flow);
         if let Sending::UnderWay { operation, .. } = sending {
@@ -177,7 +212,7 @@ impl Stream {
         flow.drop_held();
         let end_state = flow.end_state();
         end_state.unsent += queue.len();
-        let reason = end_state.reason.take().unwrap_or(Reason::Done);
+        let reason = end_state.take_reason();
         drop(flow);
         self.reactor
             .counters()
@@ -319,6 +354,20 @@ impl Stream {
             Stage::Open | Stage::Leaving | Stage::Closing(_) => LiveKind::Transport,
             Stage::Told(_) | Stage::Closed => LiveKind::Lingering,
         }
+    }
+}
+
+/// Questions of futures that write.
+impl Transport {
+    /// Whether the OS has taken all that was ever written, as far as is known.
+    pub(crate) fn is_all_taken(&self) -> bool {
+        self.stream().flow.borrow().is_all_taken()
+    }
+
+    /// Shows why nothing is sent any more, if that is for a failure, and the end is still to come: the peer may be
+    /// sending.
+    pub(crate) fn with_send_failure<R>(&self, look: impl FnOnce(&Reason) -> R) -> Option<R> {
+        self.stream().flow.borrow().send_failure().map(look)
     }
 }
 

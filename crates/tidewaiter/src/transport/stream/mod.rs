@@ -24,7 +24,7 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 
 use super::close_unawaited;
-use crate::error::{Error, Reason};
+use crate::error::Error;
 use crate::port::{
     Buffer, Chunks, Completion, Failure, Handle, Operation, Outcome, Request, RequestKind, Token,
 };
@@ -236,7 +236,7 @@ impl Stream {
             Next::Drain => self.finish_if_drained(),
             Next::Leave => self.leave(),
             Next::EndWriting { last } => self.end_writing(last),
-            Next::AwaitSend => self.await_send(Reason::Done),
+            Next::AwaitSend => self.await_send(None),
             Next::TellEnd { shut_down, linger } => self.tell_end(shut_down, linger),
             Next::CloseHandle(mode) => self.close_handle(mode),
         }
@@ -292,7 +292,7 @@ impl Stream {
     fn tell_read_end(self: &Rc<Self>, last: bool) {
         self.enter(Protocol::read_connection_lost);
         if last {
-            self.close(Ending::InOrder, Reason::Done);
+            self.close(Ending::InOrder, None);
         }
     }
 
@@ -430,7 +430,7 @@ impl Stream {
         self.reactor.soon(move |_| {
             stream.enter(Protocol::write_connection_lost);
             if last {
-                stream.close(Ending::InOrder, Reason::Done);
+                stream.close(Ending::InOrder, None);
             }
         });
     }
@@ -522,6 +522,9 @@ impl Live for Stream {
         let mut flow = self.flow.borrow_mut();
         flow.state.on(&self.link, Event::Abandoned);
         let queue = std::mem::take(&mut flow.queue);
+        if !queue.is_empty() {
+            flow.count_unsent(queue.len());
+        }
         let files = flow.files.take();
         let producer = flow.producer.take();
         drop(flow);

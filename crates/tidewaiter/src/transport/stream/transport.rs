@@ -326,6 +326,14 @@ impl Transport {
         self.stream.flow.borrow().state.is_open()
     }
 
+    /// Whether bytes that are written now are queued. If not, [`write`](Transport::write) drops them: the connection is closed or
+    /// ending, can send no more, or only receives.
+    #[must_use]
+    pub fn takes_data(&self) -> bool {
+        let flow = self.stream.flow.borrow();
+        flow.state.is_open() && flow.takes_data()
+    }
+
     /// The peer's address; `None` for a pipe.
     #[must_use]
     pub fn peer_addr(&self) -> Option<Address> {
