@@ -6,7 +6,7 @@
 use std::error::Error;
 
 use tidewaiter::process::{Command, ExitStatus};
-use tidewaiter::{ChildFd, Process, ProcessProtocol, Reactor};
+use tidewaiter::{ChildFd, Process, ProcessProtocol, Reactor, Reason};
 
 /// Prints each event as it happens.
 struct Watch;
@@ -25,7 +25,7 @@ impl ProcessProtocol for Watch {
         );
     }
 
-    fn child_connection_lost(&mut self, _: &Process, child_fd: ChildFd) {
+    fn child_connection_lost(&mut self, _: &Process, child_fd: ChildFd, _: Reason) {
         println!("parent: pipe {child_fd} is closed");
     }
 

@@ -9,7 +9,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 use tidewaiter::process::{ExitStatus, Signal, SignalTarget};
-use tidewaiter::{ChildFd, Process, ProcessProtocol};
+use tidewaiter::{ChildFd, Process, ProcessProtocol, Reason};
 
 use crate::core::children;
 use crate::core::failures::{os_error, raised};
@@ -69,7 +69,7 @@ impl ProcessProtocol for ChildBridge {
         });
     }
 
-    fn child_connection_lost(&mut self, _: &Process, child_fd: ChildFd) {
+    fn child_connection_lost(&mut self, _: &Process, child_fd: ChildFd, _: Reason) {
         self.0.call("_childConnectionLost", |child| {
             child.call_method1(intern!(child.py(), "_childConnectionLost"), (child_fd,))
         });

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::codec::Decoder;
 use super::decoding::Decoding;
+use crate::error::Reason;
 use crate::process::ExitStatus;
 use crate::transport::{ChildFd, Process, ProcessProtocol, Transport};
 
@@ -67,8 +68,8 @@ pub trait ChildFrameProtocol {
     }
 
     /// As [`ProcessProtocol::child_connection_lost`]. The last frame was told before.
-    fn child_connection_lost(&mut self, process: &Process, child_fd: ChildFd) {
-        let _ = (process, child_fd);
+    fn child_connection_lost(&mut self, process: &Process, child_fd: ChildFd, reason: Reason) {
+        let _ = (process, child_fd, reason);
     }
 
     /// As [`ProcessProtocol::process_exited`].
@@ -153,7 +154,7 @@ impl<P: ChildFrameProtocol> ProcessProtocol for ChildFrames<P> {
         }
     }
 
-    fn child_connection_lost(&mut self, process: &Process, child_fd: ChildFd) {
+    fn child_connection_lost(&mut self, process: &Process, child_fd: ChildFd, reason: Reason) {
         if let Some(mut decoding) = self.outputs.remove(&child_fd) {
             while let Some(result) = decoding.next_at_end() {
                 match result {
@@ -162,7 +163,8 @@ impl<P: ChildFrameProtocol> ProcessProtocol for ChildFrames<P> {
                 }
             }
         }
-        self.protocol.child_connection_lost(process, child_fd);
+        self.protocol
+            .child_connection_lost(process, child_fd, reason);
     }
 
     fn process_exited(&mut self, process: &Process, status: ExitStatus) {

@@ -305,11 +305,7 @@ impl ProcessProtocol for Watch {
         }
     }
 
-    fn child_connection_lost(&mut self, process: &Process, child_fd: ChildFd) {
-        let reason = match process.reactor().check_open() {
-            Ok(()) => Reason::Done,
-            Err(_) => Reason::Stopped,
-        };
+    fn child_connection_lost(&mut self, _: &Process, child_fd: ChildFd, reason: Reason) {
         let shared = self.pipes.borrow_mut().remove(&child_fd);
         if let Some(shared) = shared {
             shared.ended(&reason);

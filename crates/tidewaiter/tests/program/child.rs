@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use tidewaiter::process::{ExitStatus, Signal, SignalTarget};
-use tidewaiter::{ChildFd, Process, ProcessProtocol};
+use tidewaiter::{ChildFd, Process, ProcessProtocol, Reason};
 
 use crate::start_child;
 use crate::support::roles::{READY, Role};
@@ -209,7 +209,7 @@ impl ProcessProtocol for Watcher {
         });
     }
 
-    fn child_connection_lost(&mut self, _: &Process, child_fd: ChildFd) {
+    fn child_connection_lost(&mut self, _: &Process, child_fd: ChildFd, _: Reason) {
         self.told("a pipe is closed", |child, world| {
             let mut open = child.open.borrow_mut();
             let place = open.iter().position(|open| *open == child_fd);

@@ -12,7 +12,7 @@ use rustix::process::{
 use tidewaiter::process::{
     Command, ExitStatus, Signal, SignalTarget, SpawnStep, Stdio, Terminal, TerminalSize,
 };
-use tidewaiter::{ChildFd, Process, ProcessProtocol};
+use tidewaiter::{ChildFd, Process, ProcessProtocol, Reason};
 
 use crate::promises::support::{Countdown, Log, reactor, run, run_clean};
 
@@ -58,7 +58,7 @@ impl ProcessProtocol for Heard {
         (self.on_data)(process, child_fd, output);
     }
 
-    fn child_connection_lost(&mut self, process: &Process, child_fd: ChildFd) {
+    fn child_connection_lost(&mut self, process: &Process, child_fd: ChildFd, _: Reason) {
         assert!(process.pipe(child_fd).is_none() && !process.pipes().contains(&child_fd));
         let heard = self.output.remove(&child_fd).unwrap_or_default();
         self.log.add(format!("lost {child_fd} after {heard:?}"));

@@ -125,7 +125,7 @@ impl ChildFrameProtocol for Heard {
         self.0.add(format!("line of {child_fd}"));
     }
 
-    fn child_connection_lost(&mut self, process: &Process, child_fd: ChildFd) {
+    fn child_connection_lost(&mut self, process: &Process, child_fd: ChildFd, _: Reason) {
         if child_fd == 1 {
             self.0.add("lost");
             process.close_stdin();

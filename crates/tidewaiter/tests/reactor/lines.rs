@@ -136,7 +136,7 @@ impl ChildFrameProtocol for Heard {
         }
     }
 
-    fn child_connection_lost(&mut self, process: &Process, child_fd: ChildFd) {
+    fn child_connection_lost(&mut self, process: &Process, child_fd: ChildFd, _: Reason) {
         if child_fd == 1 {
             self.log.add("lost");
             process.close_stdin();

@@ -37,6 +37,7 @@ mod listening;
 mod made_elsewhere;
 mod panics;
 mod pausing;
+mod pipe_ends;
 mod pipelines;
 mod pooling;
 pub(crate) mod processes;

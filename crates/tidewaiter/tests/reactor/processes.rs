@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tidewaiter::process::{Command, ExitStatus, SpawnStep};
-use tidewaiter::{ChildFd, Process, ProcessProtocol, Producer, ProducerKind, Reactor, Transport};
+use tidewaiter::{
+    ChildFd, Process, ProcessProtocol, Producer, ProducerKind, Reactor, Reason, Transport,
+};
 
 use super::support::{Countdown, Log, Script, assert_empty, pair, reactor, run, run_clean};
 use crate::KILLED;
@@ -94,7 +96,7 @@ impl ProcessProtocol for Watch {
         }
     }
 
-    fn child_connection_lost(&mut self, process: &Process, child_fd: ChildFd) {
+    fn child_connection_lost(&mut self, process: &Process, child_fd: ChildFd, _: Reason) {
         self.log.add(format!("lost {child_fd}"));
         assert!(process.pipe(child_fd).is_none());
         if let Some(call) = &mut self.lost {

@@ -5,7 +5,7 @@ use std::sync::mpsc::{self, Sender};
 use std::thread;
 
 use tidewaiter::process::{Command, ExitStatus, SharedPipe, SpawnStep, Stdio};
-use tidewaiter::{ChildFd, Process, ProcessProtocol, Reactor, Remote};
+use tidewaiter::{ChildFd, Process, ProcessProtocol, Reactor, Reason, Remote};
 
 use super::processes::{Watch, check_events, role_output};
 use super::support::{Countdown, Log, reactor, run_clean};
@@ -39,7 +39,7 @@ impl ProcessProtocol for Tells {
         self.output.extend_from_slice(data);
     }
 
-    fn child_connection_lost(&mut self, _: &Process, child_fd: ChildFd) {
+    fn child_connection_lost(&mut self, _: &Process, child_fd: ChildFd, _: Reason) {
         self.tell(format!("lost {child_fd}"));
     }
 

@@ -456,7 +456,7 @@ impl ProcessProtocol for Parent {
         self.program.act();
     }
 
-    fn child_connection_lost(&mut self, process: &Process, child_fd: ChildFd) {
+    fn child_connection_lost(&mut self, process: &Process, child_fd: ChildFd, _: Reason) {
         let program = &self.program;
         if let Some(pipe) = self.pipes.iter().find(|pipe| pipe.child_fd == child_fd) {
             program.check_pipe(pipe, pipe.number);

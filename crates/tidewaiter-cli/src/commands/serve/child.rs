@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use tidewaiter::process::ExitStatus;
-use tidewaiter::{ChildFd, Process, ProcessProtocol};
+use tidewaiter::{ChildFd, Process, ProcessProtocol, Reason};
 
 use super::session::Session;
 
@@ -55,7 +55,7 @@ impl ProcessProtocol for Child {
         }
     }
 
-    fn child_connection_lost(&mut self, process: &Process, child_fd: ChildFd) {
+    fn child_connection_lost(&mut self, process: &Process, child_fd: ChildFd, _: Reason) {
         match child_fd {
             0 => self.session.child_input_closed(),
             1 => self.session.child_output_ended(),

@@ -66,11 +66,13 @@ pub trait ProcessProtocol {
         let _ = (process, child_fd);
     }
 
-    /// The pipe at the child's descriptor `child_fd` is closed: by the child and all processes that share it, by
-    /// us, or because of an error. On Windows, also because the child and all its descendants have ended, even if
-    /// [another process](crate::process::Command) shares the pipe.
-    fn child_connection_lost(&mut self, process: &Process, child_fd: ChildFd) {
-        let _ = (process, child_fd);
+    /// The pipe at the child's descriptor `child_fd` is closed, for the reason that [`Protocol::connection_lost`] would be told:
+    /// [`Reason::Done`] if it ended in order, by the child and all processes that share it or by us, once all that was
+    /// written to it was sent; [`Reason::Reset`] if nobody reads it any more and bytes may be lost, which
+    /// [`Transport::unsent`] counts; [`Reason::Os`] if the OS has another one. On Windows, it also ends because the child and
+    /// all its descendants have ended, even if [another process](crate::process::Command) shares it.
+    fn child_connection_lost(&mut self, process: &Process, child_fd: ChildFd, reason: Reason) {
+        let _ = (process, child_fd, reason);
     }
 
     /// The child has ended, and was reaped. Its pipes may still hold output, and processes that inherited them may
@@ -244,9 +246,9 @@ impl Inner {
         }
     }
 
-    fn pipe_lost(self: &Rc<Self>, child_fd: ChildFd) {
+    fn pipe_lost(self: &Rc<Self>, child_fd: ChildFd, reason: Reason) {
         self.pipes.borrow_mut().remove(&child_fd);
-        self.enter(|protocol, process| protocol.child_connection_lost(process, child_fd));
+        self.enter(|protocol, process| protocol.child_connection_lost(process, child_fd, reason));
         self.close_inputs_if_unread();
         self.end_if_over();
     }
@@ -424,7 +426,7 @@ impl Protocol for PipeProtocol {
         if !matches!(reason, Reason::Done | Reason::Stopped | Reason::Aborted) {
             log::debug!("{}, descriptor {}: {reason}", self.process, self.child_fd);
         }
-        self.process.pipe_lost(self.child_fd);
+        self.process.pipe_lost(self.child_fd, reason);
     }
 }
 

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{ChildFd, Process, ProcessProtocol};
+use crate::error::Reason;
 use crate::process::{ExitStatus, SpawnError};
 use crate::reactor::{DelayedCall, KILLED_DEADLINE, Reactor, report_left_behind};
 pub use options::CommandOptions;
@@ -327,7 +328,7 @@ impl ProcessProtocol for Gather {
         self.run.received(child_fd, data);
     }
 
-    fn child_connection_lost(&mut self, _: &Process, child_fd: ChildFd) {
+    fn child_connection_lost(&mut self, _: &Process, child_fd: ChildFd, _: Reason) {
         if child_fd != 0 {
             self.run.check_stop();
         }
