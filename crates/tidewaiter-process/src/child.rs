@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 use tidewaiter::process::{Command, ExitStatus, Usage};
-use tidewaiter::{ChildFd, Process, ProcessProtocol};
+use tidewaiter::{ChildFd, Process, ProcessProtocol, Reason};
 
 use crate::exit::{End, Exit};
 use crate::pipe::{ChildPipe, Shared};
@@ -235,9 +235,9 @@ impl ProcessProtocol for Watch {
         }
     }
 
-    fn child_connection_lost(&mut self, _: &Process, child_fd: ChildFd) {
+    fn child_connection_lost(&mut self, _: &Process, child_fd: ChildFd, reason: Reason) {
         if let Some(shared) = self.pipe(child_fd) {
-            shared.close();
+            shared.close(&reason);
         }
     }
 
@@ -251,7 +251,7 @@ impl Drop for Watch {
     /// Also when the thread has ended because its port failed: then nothing else would tell those that wait.
     fn drop(&mut self) {
         for shared in self.pipes.values() {
-            shared.close();
+            shared.close(&Reason::Stopped);
         }
         if self.exit.get().is_none() {
             let status = ExitStatus::Unknown;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use tidewaiter::RemoteProcess;
+use tidewaiter::{Producer, ProducerKind, Reason, RemoteProcess, Transport};
 
 use crate::waiting::Watched;
 
@@ -30,10 +30,26 @@ struct State {
     paused: bool,
     /// How many written bytes the thread has not queued yet.
     sending: usize,
+    /// Whether the thread has queued bytes that the OS may not have taken yet.
+    queued: bool,
+    /// Whether the thread was asked to tell when the OS has taken them.
+    flushing: bool,
+    /// Whether bytes that were written are lost.
+    lost: bool,
     /// Whether the thread's queue is so long that a writer is to wait.
     congested: bool,
-    /// Whether the pipe is closed: nothing more arrives, and nothing can be written.
-    closed: bool,
+    /// Whether the program has closed the pipe, and it takes no more bytes.
+    closing: bool,
+    /// Set once the pipe is closed: nothing more arrives, and nothing can be written.
+    end: Option<End>,
+}
+
+/// How a pipe ended.
+enum End {
+    /// Everything that the thread queued was sent.
+    InOrder,
+    /// The reason, in words.
+    Broken(String),
 }
 
 /// The state that a pipe shares with the thread.
@@ -57,12 +73,29 @@ impl Shared {
         self.0.change(|state| state.congested = congested);
     }
 
-    pub(crate) fn close(&self) {
-        self.0.change(|state| state.closed = true);
+    pub(crate) fn close(&self, reason: &Reason) {
+        self.0.change(|state| {
+            state.queued &= !reason.is_done();
+            state.end.get_or_insert_with(|| match reason {
+                Reason::Done => End::InOrder,
+                _ => End::Broken(reason.to_string()),
+            });
+        });
     }
 
-    fn queued(&self, count: usize) {
-        self.0.change(|state| state.sending -= count);
+    /// `count` bytes have arrived at the thread, which has queued or dropped them.
+    fn arrived(&self, count: usize, queued: bool) {
+        self.0.change(|state| {
+            state.sending -= count;
+            state.queued |= queued;
+            state.lost |= !queued;
+        });
+    }
+
+    /// The OS has taken everything that the thread had queued.
+    fn taken(&self) {
+        self.0
+            .change(|state| (state.queued, state.flushing) = (false, false));
     }
 }
 
@@ -73,7 +106,7 @@ impl State {
         if self.received.is_empty() {
             free_if_large(&mut self.received);
             free_if_large(memory);
-            return self.closed.then_some(false);
+            return self.end.is_some().then_some(false);
         }
         std::mem::swap(&mut self.received, memory);
         Some(std::mem::replace(&mut self.paused, false))
@@ -81,14 +114,14 @@ impl State {
 
     /// Waits for the end, and takes all bytes.
     fn take_all(&mut self) -> Option<Vec<u8>> {
-        self.closed.then(|| std::mem::take(&mut self.received))
+        let ended = self.end.is_some();
+        ended.then(|| std::mem::take(&mut self.received))
     }
 
-    /// Waits until the pipe takes bytes, and counts them.
-    fn write(&mut self, count: usize) -> Option<io::Result<()>> {
-        if self.closed {
-            let message = "the child or this program has closed the pipe";
-            return Some(Err(io::Error::new(io::ErrorKind::BrokenPipe, message)));
+    /// Waits until the pipe takes bytes, and counts them. An error is the cause, in words.
+    fn write(&mut self, count: usize) -> Option<Result<(), String>> {
+        if self.closing || self.lost || self.end.is_some() {
+            return Some(Err(self.cause()));
         }
         if self.congested || self.sending >= SENDING_MAX {
             return None;
@@ -97,9 +130,57 @@ impl State {
         Some(Ok(()))
     }
 
-    /// Waits until all that was written has left for the OS, but for what fits below the mark of congestion.
-    fn is_flushed(&mut self) -> Option<()> {
-        (self.closed || (self.sending == 0 && !self.congested)).then_some(())
+    /// Whether the OS may not have taken all that was written.
+    fn is_unsent(&self) -> bool {
+        self.sending > 0 || self.queued
+    }
+
+    /// Whether to ask the thread to tell when the OS has taken everything.
+    fn asks_when_taken(&mut self) -> bool {
+        let waits = self.is_unsent() && self.end.is_none();
+        waits && !std::mem::replace(&mut self.flushing, true)
+    }
+
+    /// Waits until the OS has taken all that was written. An error is the cause, in words.
+    fn flush(&mut self) -> Option<Result<(), String>> {
+        self.lost |= self.end.is_some() && self.is_unsent();
+        if self.lost {
+            let cause = self.cause();
+            return Some(Err(format!("not all that was written was sent: {cause}")));
+        }
+        (!self.is_unsent()).then_some(Ok(()))
+    }
+
+    /// Why the pipe takes no more bytes.
+    fn cause(&self) -> String {
+        match &self.end {
+            Some(End::Broken(reason)) => reason.clone(),
+            Some(End::InOrder) => "the child or this program has closed the pipe".to_owned(),
+            None if self.lost => "nobody reads the pipe any more".to_owned(),
+            None => "this program has closed the pipe".to_owned(),
+        }
+    }
+}
+
+/// Registered with a pipe on the thread, which resumes it once the OS has taken everything.
+struct Taken {
+    shared: Arc<Shared>,
+    pipe: Transport,
+}
+
+impl Producer for Taken {
+    fn pause_producing(&mut self) {}
+
+    fn resume_producing(&mut self) {
+        self.pipe.unregister_producer();
+        self.shared.taken();
+    }
+
+    /// The pipe ends, and then its protocol tells why; or it goes both ways, and still receives.
+    fn stop_producing(&mut self) {
+        if self.pipe.is_open() && self.pipe.unsent() > 0 {
+            self.shared.0.change(|state| state.lost = true);
+        }
     }
 }
 
@@ -115,8 +196,10 @@ fn free_if_large(memory: &mut Vec<u8>) {
 /// one ends at once. Tasks of any runtime read and write it, by the traits of `futures-io` and, with the feature `tokio`, of
 /// tokio; code that blocks does so [`into_blocking`](ChildPipe::into_blocking). Dropping a future loses nothing.
 ///
-/// The child's bytes are held up to 512 KiB; then the child waits. A writer waits while the child does not read.
-/// Dropping the pipe closes it, once what was written is sent.
+/// The child's bytes are held up to 512 KiB; then the child waits. A writer waits while the child does not read. A flush waits
+/// until the OS has taken all that was written: if the pipe breaks before, it fails with
+/// [`BrokenPipe`](io::ErrorKind::BrokenPipe), and the error names the pipe and the cause. Dropping the pipe closes it, once what
+/// was written is sent.
 ///
 /// ```
 /// use futures_io::AsyncRead;
@@ -179,14 +262,48 @@ impl ChildPipe {
     fn send(&self, bytes: Bytes) {
         let (fd, count, shared) = (self.fd, bytes.len(), Arc::clone(&self.shared));
         let sent = self.remote.call(move |process| {
-            if let Some(pipe) = process.pipe(fd) {
+            let pipe = process.pipe(fd).filter(Transport::takes_data);
+            if let Some(pipe) = &pipe {
                 pipe.write_bytes(bytes);
             }
-            shared.queued(count);
+            shared.arrived(count, pipe.is_some());
         });
         if sent.is_err() {
-            self.shared.close();
+            self.shared.close(&Reason::Stopped);
         }
+    }
+
+    /// Has the thread tell when the OS has taken all that was written.
+    fn begin_flush(&self) {
+        let asks = |state: &mut State| (state.asks_when_taken(), false);
+        if !self.watched().change_and_wake_if(asks) {
+            return;
+        }
+        let (fd, shared) = (self.fd, Arc::clone(&self.shared));
+        let sent = self.remote.call(move |process| {
+            // A pipe that is closed or about to end tells of its end instead.
+            if let Some(pipe) = process.pipe(fd).filter(Transport::takes_data) {
+                match pipe.queued() {
+                    0 => shared.taken(),
+                    _ => {
+                        let taken = Taken {
+                            shared,
+                            pipe: pipe.clone(),
+                        };
+                        pipe.register_producer(taken, ProducerKind::Pull);
+                    }
+                }
+            }
+        });
+        if sent.is_err() {
+            self.shared.close(&Reason::Stopped);
+        }
+    }
+
+    fn broken(&self, cause: &str) -> io::Error {
+        let (fd, pid) = (self.fd, self.remote.pid());
+        let message = format!("descriptor {fd} of child {pid}: {cause}");
+        io::Error::new(io::ErrorKind::BrokenPipe, message)
     }
 
     /// The bytes that were taken and not read.
@@ -247,21 +364,27 @@ impl ChildPipe {
     }
 
     fn poll_writing(&self, context: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(
-            self.watched()
-                .poll(context, |state| state.write(bytes.len()))
-        )?;
+        let taken = self
+            .watched()
+            .poll(context, |state| state.write(bytes.len()));
+        ready!(taken).map_err(|cause| self.broken(&cause))?;
         self.send(Bytes::copy_from_slice(bytes));
         Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_flushing(&self, context: &Context<'_>) -> Poll<io::Result<()>> {
-        self.watched().poll(context, State::is_flushed).map(Ok)
+        self.begin_flush();
+        let flushed = self.watched().poll(context, State::flush);
+        flushed.map_err(|cause| self.broken(&cause))
     }
 
-    /// Closes the pipe, once what was written is sent.
+    /// Closes the pipe, once what was written is sent. Flush it before to learn whether it was.
     pub fn close(&self) {
-        if self.watched().look(|state| state.closed) {
+        let closes = |state: &mut State| {
+            let closed = std::mem::replace(&mut state.closing, true);
+            (!closed && state.end.is_none(), false)
+        };
+        if !self.watched().change_and_wake_if(closes) {
             return;
         }
         let fd = self.fd;
@@ -325,15 +448,16 @@ impl Read for BlockingPipe {
 
 impl Write for BlockingPipe {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let watched = self.0.watched();
-        watched.wait(|state| state.write(bytes.len()))?;
+        let taken = self.0.watched().wait(|state| state.write(bytes.len()));
+        taken.map_err(|cause| self.0.broken(&cause))?;
         self.0.send(Bytes::copy_from_slice(bytes));
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.watched().wait(State::is_flushed);
-        Ok(())
+        self.0.begin_flush();
+        let flushed = self.0.watched().wait(State::flush);
+        flushed.map_err(|cause| self.0.broken(&cause))
     }
 }
 
@@ -473,7 +597,7 @@ mod tests {
         assert!(!shared.received(&much));
         assert!(!shared.received(&much));
         assert_eq!(count.get(), 0);
-        shared.close();
+        shared.close(&Reason::Done);
         assert_eq!(count.get(), 1);
         let Poll::Ready(all) = shared.0.poll(&context, State::take_all) else {
             panic!("the pipe has ended");

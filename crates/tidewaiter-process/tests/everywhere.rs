@@ -1,5 +1,7 @@
 //! Tests for every system.
 
+use std::io::{ErrorKind, Write};
+
 use tidewaiter_process::{Child, Command, ExitStatus};
 
 /// Writes a word, and waits until its standard input ends.
@@ -66,4 +68,87 @@ fn a_program_that_does_not_exist_is_not_found() {
         error.to_string().contains("no-such-program-of-ours"),
         "{error}"
     );
+}
+
+/// Reads nothing, and stays.
+fn stays() -> Command {
+    if cfg!(windows) {
+        return Command::new("cmd").args(["/d", "/c", "ping -n 1000 127.0.0.1 >nul"]);
+    }
+    Command::new("sh").args(["-c", "sleep 1000"])
+}
+
+/// More than a pipe holds. What is left over of it is less than makes a writer wait.
+const SOME: usize = 70_000;
+
+fn assert_names_pipe(error: &std::io::Error, pid: u32) {
+    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    let named = format!("descriptor 0 of child {pid}: ");
+    assert!(error.to_string().starts_with(&named), "{error}");
+}
+
+#[tokio::test]
+async fn a_writer_learns_that_its_bytes_were_lost() {
+    use tokio::io::AsyncWriteExt;
+
+    let mut child = Child::spawn(&stays()).expect("it starts");
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&[b'x'; SOME]).await.unwrap();
+    let flushing = tokio::spawn(async move {
+        let flushed = stdin.flush().await;
+        (stdin, flushed)
+    });
+    tokio::task::yield_now().await;
+    child.tree().kill().unwrap();
+    let (mut stdin, flushed) = flushing.await.unwrap();
+    let errors = [
+        flushed.expect_err("a flush"),
+        stdin.flush().await.expect_err("another one"),
+        stdin.shutdown().await.expect_err("an end in order"),
+        stdin.write_all(b"more").await.expect_err("a write"),
+    ];
+    for error in errors {
+        assert_names_pipe(&error, child.id());
+    }
+}
+
+#[test]
+fn a_blocking_writer_learns_that_its_bytes_were_lost() {
+    let mut child = Child::spawn(&stays()).expect("it starts");
+    let mut stdin = child.stdin.take().unwrap().into_blocking();
+    stdin.write_all(&[b'x'; SOME]).unwrap();
+    let tree = child.tree().clone();
+    let killing = std::thread::spawn(move || tree.kill());
+    assert_names_pipe(&stdin.flush().expect_err("a flush"), child.id());
+    assert_names_pipe(&stdin.write_all(b"more").expect_err("a write"), child.id());
+    killing.join().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_flush_ends_once_everything_is_sent_and_stays_good_after_the_end() {
+    use tokio::io::AsyncWriteExt;
+
+    let mut child = Child::spawn(&waits()).expect("it starts");
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.flush().await.expect("nothing was written");
+    for _ in 0..3 {
+        stdin.write_all(b"heard\n").await.unwrap();
+        stdin.flush().await.expect("the pipe has room");
+    }
+    child.tree().kill().unwrap();
+    child.wait().await;
+    stdin.flush().await.expect("it was sent before");
+    stdin.shutdown().await.expect("it was sent before");
+}
+
+#[test]
+fn a_pipe_takes_no_bytes_after_its_close() {
+    let mut child = Child::spawn(&waits()).expect("it starts");
+    let stdin = child.stdin.take().unwrap();
+    stdin.close();
+    let mut stdin = stdin.into_blocking();
+    let refused = stdin.write_all(b"late").expect_err("it is closed");
+    assert_names_pipe(&refused, child.id());
+    stdin.flush().expect("nothing was lost");
+    child.wait_blocking();
 }
