@@ -154,6 +154,13 @@ class Children(ReactorTestCase):
     def test_an_exit_in_a_callback_ends_the_run(self):
         self.assertEqual(self.on_each_port("exits_in_callback"), 9)
 
+    def test_the_end_of_a_pipe_tells_what_asyncio_tells(self):
+        outcome = self.on_each_port("broken_pipes", False)
+        self.assertEqual(outcome["unsent"], [[0, "BrokenPipeError"], [1, "NoneType"], [2, "NoneType"]])
+        self.assertEqual(outcome["drain"], "BrokenPipeError")
+        own = self.scenario("asyncio_children", "broken_pipes", True, environment=NO_REACTOR)
+        self.assertEqual(outcome, own)
+
     @needs_posix
     def test_a_child_has_a_terminal_by_keyword(self):
         for port in ports():

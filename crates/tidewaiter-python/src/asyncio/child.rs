@@ -8,13 +8,13 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 use tidewaiter::process::{ExitStatus, Signal, SignalTarget};
-use tidewaiter::{ChildFd, Process, ProcessProtocol, Transport};
+use tidewaiter::{ChildFd, Process, ProcessProtocol, Reason, Transport};
 
 use crate::core::children;
 use crate::core::class::Core;
 use crate::core::context;
 use crate::core::event_loop::Loop;
-use crate::core::failures::raised;
+use crate::core::failures::{os_error, raised};
 use crate::core::lock::Locked;
 use crate::core::program::{Program, return_code};
 use crate::core::slot::{Callee, Slot};
@@ -42,7 +42,7 @@ struct State {
 
 /// A child process.
 ///
-/// The loop calls `protocol.pipe_data_received(fd, data)`, and on the owner `_pipe_lost(fd)`, `_pipe_drained(fd)`,
+/// The loop calls `protocol.pipe_data_received(fd, data)`, and on the owner `_pipe_lost(fd, exception)`, `_pipe_drained(fd)`,
 /// `_exited(returncode)`, once all its handles are closed `_ended()`, and `_failed(exception)` if one of these raised
 /// an exception.
 #[pyclass(frozen, module = "tidewaiter._tidewaiter")]
@@ -137,10 +137,22 @@ impl ProcessProtocol for ChildBridge {
         });
     }
 
-    fn child_connection_lost(&mut self, _: &Process, child_fd: ChildFd) {
+    fn child_connection_lost(&mut self, _: &Process, child_fd: ChildFd, reason: Reason) {
         self.0.call("_pipe_lost", |child| {
-            let lost = intern!(child.py(), "_pipe_lost");
-            child.get().tell(lost, Some(child_fd.into()))
+            let py = child.py();
+            let cause = match reason {
+                Reason::Reset(error) | Reason::TimedOut(error) => Some(os_error("pipe", &error)),
+                Reason::Os { call, source } => Some(os_error(call, &source)),
+                _ => None,
+            };
+            let (child_fd, cause) = (
+                child_fd.into_pyobject(py)?,
+                cause.map(|error| raised(py, &error)).into_pyobject(py)?,
+            );
+            let args = [child_fd.as_any(), cause.as_any()];
+            child
+                .get()
+                .call(|objects| &objects.owner, intern!(py, "_pipe_lost"), args)
         });
     }
 

@@ -334,6 +334,39 @@ def _zombies():
         return False
 
 
+def broken_pipes(_, own):
+    """What a program learns of the ends of pipes, some of which broke, and what a waiting writer does. Or on asyncio's own loop."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        told = {}
+        for case in ("unsent", "sent", "closed", "aborted"):
+            transport, noted = await loop.subprocess_exec(Noted, *BLOCKED)
+            stdin = transport.get_pipe_transport(0)
+            if case in ("unsent", "aborted"):
+                stdin.write(bytes(1 << 20))
+            if case == "closed":
+                stdin.close()
+                transport.get_pipe_transport(1).close()
+            if case == "aborted":
+                stdin.abort()
+            transport.kill()
+            await noted.over
+            transport.close()
+            told[case] = sorted(list(call[1:]) for call in noted.calls if call[0] == "lost")
+        child = await asyncio.create_subprocess_exec(*BLOCKED, stdin=PIPE)
+        child.stdin.write(bytes(1 << 20))
+        loop.call_soon(child.kill)
+        try:
+            await child.stdin.drain()
+        except ConnectionError as error:
+            told["drain"] = type(error).__name__
+        await child.wait()
+        return told
+
+    return asyncio.run(main()) if own else tidewaiter.asyncio.run(main())
+
+
 def closed_loop(_):
     """Closes a loop whose children run: they are killed and reaped, and their transports closed."""
     loop = tidewaiter.asyncio.Loop()

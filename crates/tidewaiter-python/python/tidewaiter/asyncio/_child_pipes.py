@@ -62,15 +62,23 @@ class Pipe(asyncio.BaseTransport):
 
     # The child's transport calls the following methods.
 
-    def _lost(self) -> BaseException | None:
-        """Note the end of the pipe. Returns its cause, if the child was not sent everything."""
-        # A pipe that closes once everything is sent can break before.
-        broken = not self._aborted and self._pipe.unsent() > 0
+    def _lost(self, cause: OSError | None) -> BaseException | None:
+        """Note the end of the pipe, and the OS's reason. Returns what asyncio gives its protocol."""
+        exception = self._exception_for(cause)
         self._closing = self._gone = True
         view = self._extra.get("pipe")
         if view is not None:
             view.close()
-        return BrokenPipeError() if broken else None
+        return exception
+
+    def _exception_for(self, cause: OSError | None) -> BaseException | None:
+        if self._aborted:
+            return None
+        # A pipe that closes once everything is sent can break before.
+        if self._pipe.unsent() > 0:
+            return cause or BrokenPipeError()
+        # That nobody reads a pipe any more is no error for a program that has sent everything.
+        return None if self._closing or isinstance(cause, ConnectionError) else cause
 
     def _drained(self) -> None:
         pass

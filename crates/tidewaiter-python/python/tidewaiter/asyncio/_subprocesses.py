@@ -149,8 +149,8 @@ class ChildTransport(asyncio.SubprocessTransport):
 
     # The loop calls the following methods.
 
-    def _pipe_lost(self, fd: int) -> None:
-        self._protocol.pipe_connection_lost(fd, self._pipes[fd]._lost())
+    def _pipe_lost(self, fd: int, cause: OSError | None) -> None:
+        self._protocol.pipe_connection_lost(fd, self._pipes[fd]._lost(cause))
 
     def _pipe_drained(self, fd: int) -> None:
         self._pipes[fd]._drained()
