@@ -65,6 +65,16 @@ impl StartedChild {
     }
 }
 
+#[cfg(test)]
+impl StartedChild {
+    /// Puts something that no port can wait for in the place of the last pipe.
+    pub(crate) fn with_unusable_pipe(mut self, pipe: crate::os::OsPipe) -> StartedChild {
+        let child = self.child.as_mut().expect("`take` consumes it");
+        child.pipes.last_mut().expect("it has one").pipe = pipe;
+        self
+    }
+}
+
 impl Drop for StartedChild {
     fn drop(&mut self) {
         if let Some(child) = self.child.take() {

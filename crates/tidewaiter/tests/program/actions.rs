@@ -418,6 +418,7 @@ fn change_weather(world: &World) {
                 Call::Receive,
                 Call::Send,
                 Call::Spawn,
+                Call::Exit,
             ];
             sim.fail_next(calls[world.below(calls.len())], ErrorKind::QuotaExceeded);
         }

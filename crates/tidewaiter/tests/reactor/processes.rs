@@ -28,7 +28,7 @@ pub(crate) struct Watch {
     data: Option<OnData>,
     lost: Option<OnLoss>,
     exited: Option<OnProcess>,
-    /// Whether the child may end in the moment in which the reactor leaves it.
+    /// Whether the child may end in the moment in which the reactor leaves it, or unseen.
     is_left: bool,
 }
 
@@ -46,7 +46,7 @@ impl Watch {
         }
     }
 
-    fn left(mut self) -> Watch {
+    pub(crate) fn left(mut self) -> Watch {
         self.is_left = true;
         self
     }

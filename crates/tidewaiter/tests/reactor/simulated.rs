@@ -6,12 +6,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tidewaiter::port::sim::{Call, Faults, Sim};
-use tidewaiter::process::{Signal, SignalTarget};
+use tidewaiter::process::{ExitStatus, Signal, SignalTarget};
 use tidewaiter::{
     Address, ConnectError, ConnectOptions, Error, Factory, Listener, Producer, ProducerKind,
     Protocol, Reactor, Transport,
 };
 
+use crate::KILLED;
 use crate::promises::processes::Watch;
 use crate::promises::support::{
     Countdown, Echo, Log, Script, Silent, any_port, pair, pattern, run, run_clean,
@@ -190,6 +191,37 @@ fn a_spawn_that_is_refused_leaves_nothing_and_a_stop_no_process() {
         .unwrap();
     run_clean(&reactor);
     assert_eq!(sim.running_processes(), 0, "neither child nor grandchild");
+}
+
+/// Goal: a child whose end cannot be awaited does not go on unseen: it is killed, and its end is told.
+#[test]
+fn a_child_that_cannot_be_awaited_is_killed_and_its_end_is_told() {
+    messages::keep();
+    for failures in 1..=2 {
+        let (sim, reactor) = world(Faults::default());
+        for _ in 0..failures {
+            sim.fail_next(Call::Exit, io::ErrorKind::OutOfMemory);
+        }
+        let (log, countdown) = (Log::default(), Countdown::new(1));
+        let watch = Watch::new(&log, &countdown).left();
+        let process = reactor
+            .spawn_process(&child(Role::KeepDeaf), watch)
+            .unwrap();
+        run_clean(&reactor);
+        assert_eq!(sim.running_processes(), 0, "neither child nor grandchild");
+        let status = match failures {
+            1 => KILLED,
+            _ => ExitStatus::Unknown,
+        };
+        assert_eq!(process.status(), Some(status));
+        assert_eq!(log.take().last().unwrap(), &format!("ended: {status}"));
+        let name = format!("ERROR: child {} (\"player\"): wait: ", process.pid());
+        let messages = messages::take().into_iter();
+        assert_eq!(
+            messages.filter(|text| text.starts_with(&name)).count(),
+            failures
+        );
+    }
 }
 
 #[test]

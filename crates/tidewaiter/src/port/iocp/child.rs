@@ -5,7 +5,7 @@ use std::os::windows::io::AsHandle;
 use std::sync::Arc;
 
 use super::Iocp;
-use super::entry::{Child, Source};
+use super::entry::{Child, Entry, Source};
 use super::wait::Wait;
 use crate::port::table::Key;
 use crate::port::{Failure, Handle, Outcome, Spawned, SpawnedPipe};
@@ -29,7 +29,8 @@ impl Iocp {
             process: child.process,
             pipes: Vec::new(),
         });
-        let process = self.insert(Source::Process(process), false)?;
+        // A process is not associated with the port, so this cannot fail.
+        let process = Handle(self.handles.insert(Entry::new(Source::Process(process))));
         let mut pipes = Vec::with_capacity(child.pipes.len());
         for pipe in child.pipes {
             let source = match pipe.direction {

@@ -1,9 +1,11 @@
 //! Children: starting them, and waiting for their exits.
 
+use std::io;
 use std::sync::Arc;
 
 use super::driver::SimDriver;
 use super::entry::Source;
+use super::faults::Call;
 use super::shared_world::SharedWorld;
 use super::world::World;
 use super::world::channel::ChannelEnd;
@@ -102,6 +104,9 @@ impl Drop for SharedEnd {
 }
 
 /// Reports a child's exit, once it has ended.
-pub(super) fn attempt_exit(world: &World, child: Key) -> Option<Outcome> {
-    world.child(child).status.map(Outcome::Exited)
+pub(super) fn attempt_exit(world: &mut World, child: Key) -> io::Result<Option<Outcome>> {
+    if let Some(error) = world.requested_failures.take(Call::Exit) {
+        return Err(error);
+    }
+    Ok(world.child(child).status.map(Outcome::Exited))
 }

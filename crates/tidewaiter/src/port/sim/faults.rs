@@ -237,6 +237,8 @@ pub enum Call {
     Spawn,
     /// [`Port::signal`](crate::port::Port::signal) of a process that runs: none gets the signal.
     Signal,
+    /// The next wait for the end of a process, which goes on as before.
+    Exit,
 }
 
 /// The requested failures, oldest first.

@@ -113,7 +113,9 @@ impl SimDriver {
             (Work::SendDatagrams(_), Source::Datagrams(socket)) => {
                 attempt_send_datagrams(world, pending, socket).map(Ok)
             }
-            (Work::Exit, Source::Process(child)) => attempt_exit(world, child).map(Ok),
+            (Work::Exit, Source::Process(child)) => attempt_exit(world, child)
+                .transpose()
+                .map(|result| named("wait", result)),
             (Work::HangUp, source) => attempt_hang_up(world, source)
                 .transpose()
                 .map(|result| named("poll", result)),

@@ -13,6 +13,7 @@ use std::fmt;
 use std::io;
 use std::rc::Rc;
 
+use super::close_unawaited;
 use super::stream::{Direction, Link, Protocol, Stream, Transport};
 use crate::error::Reason;
 use crate::port::{
@@ -101,6 +102,8 @@ pub(super) struct Inner {
     pipes: RefCell<BTreeMap<ChildFd, Pipe>>,
     status: Cell<Option<ExitStatus>>,
     usage: Cell<Option<Usage>>,
+    /// Whether a wait for its exit has failed.
+    unseen: Cell<bool>,
     /// Whether the handle of the process is closed.
     closed: Cell<bool>,
     /// Whether to leave the child running when the reactor stops.
@@ -175,6 +178,7 @@ impl Reactor {
             pipes: RefCell::default(),
             status: Cell::new(None),
             usage: Cell::new(None),
+            unseen: Cell::new(false),
             closed: Cell::new(false),
             detached: Cell::new(false),
             left: Cell::new(false),
@@ -185,11 +189,13 @@ impl Reactor {
             .register(Rc::clone(&inner) as Rc<dyn Live>)
             .map_err(|error| adopted(io::Error::other(error)))?;
         inner.token.set(token);
-        let awaited = self.port_mut().submit(handle, Request::Exit, token);
-        if let Err(error) = awaited {
+        if let Err(error) = inner.await_exit() {
             // A failed spawn leaves no process behind.
             inner.end_tree();
             self.unregister(token);
+            for handle in pipes.iter().map(|pipe| pipe.handle).chain([handle]) {
+                close_unawaited(self, handle);
+            }
             return Err(adopted(error));
         }
         let streams = inner.open_pipes(&pipes);
@@ -251,6 +257,21 @@ impl Inner {
         self.enter(|protocol, process| protocol.child_connection_lost(process, child_fd, reason));
         self.close_inputs_if_unread();
         self.end_if_over();
+    }
+
+    fn await_exit(&self) -> io::Result<()> {
+        let mut port = self.reactor.port_mut();
+        port.submit(self.handle, Request::Exit, self.token.get())
+            .map(drop)
+    }
+
+    /// The wait for its exit failed. Nobody would learn of it, so the child must not go on. A second wait can see that end.
+    fn exit_unseen(self: &Rc<Self>, call: &'static str, source: &io::Error) {
+        log::error!("{self}: {call}: {source}: its end cannot be awaited, so it is killed");
+        self.end_tree();
+        if self.unseen.replace(true) || self.await_exit().is_err() {
+            self.exited(ExitStatus::Unknown);
+        }
     }
 
     fn exited(self: &Rc<Self>, status: ExitStatus) {
@@ -349,10 +370,7 @@ impl Live for Inner {
             Ok(Outcome::Closed) => self.ended(),
             Ok(outcome) => log::error!("unexpected outcome for a process: {outcome:?}"),
             Err(Failure::Cancelled) => {}
-            Err(Failure::Os { call, source }) => {
-                log::error!("{self}: {call}: {source}: cannot learn how it ended");
-                self.exited(ExitStatus::Unknown);
-            }
+            Err(Failure::Os { call, source }) => self.exit_unseen(call, &source),
         }
     }
 

@@ -9,10 +9,13 @@ use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::ptr;
 use std::time::Duration;
 
+use windows_sys::Win32::Foundation::WAIT_OBJECT_0;
 use windows_sys::Win32::Foundation::{
     DUPLICATE_SAME_ACCESS, DuplicateHandle, ERROR_PIPE_NOT_CONNECTED, GetHandleInformation, HANDLE,
 };
-use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcess, PROCESS_DUP_HANDLE};
+use windows_sys::Win32::System::Threading::{
+    GetCurrentProcess, OpenProcess, PROCESS_DUP_HANDLE, PROCESS_SYNCHRONIZE, WaitForSingleObject,
+};
 
 use super::{close, only, port, receive, send, until};
 use crate::port::iocp::Iocp;
@@ -21,7 +24,9 @@ use crate::port::{
     Chunks, Completion, Driver, Failure, Handle, Operation, Outcome, Request, RequestKind, Spawned,
     Token,
 };
-use crate::process::{Command, ExitStatus, Signal, SignalTarget, Spawn, Stdio};
+use crate::process::{
+    Command, ExitStatus, Signal, SignalTarget, Spawn, SpawnStep, StartedChild, Stdio,
+};
 
 const ENTRY: &str = "port::iocp::tests::trees::child_entry";
 const ROLE: &str = "TIDEWAITER_TREE_ROLE";
@@ -143,6 +148,14 @@ fn owned(number: &str) -> File {
     unsafe { File::from_raw_handle(ptr::with_exposed_provenance_mut(number)) }
 }
 
+fn command(role: &str) -> Command {
+    Command::new(std::env::current_exe().expect("the tests are a program"))
+        .args(["--exact", ENTRY, "--nocapture", "--test-threads=1"])
+        .env(ROLE, role)
+        .env(STRANGER, std::process::id().to_string())
+        .stderr(Stdio::Inherit)
+}
+
 /// A child on a port.
 struct Family {
     child: Spawned,
@@ -151,13 +164,8 @@ struct Family {
 
 impl Family {
     fn start(port: &mut Iocp, role: &str) -> Family {
-        let command = Command::new(std::env::current_exe().expect("the tests are a program"))
-            .args(["--exact", ENTRY, "--nocapture", "--test-threads=1"])
-            .env(ROLE, role)
-            .env(STRANGER, std::process::id().to_string())
-            .stderr(Stdio::Inherit);
         let child = port
-            .spawn(Spawn::Command(&command))
+            .spawn(Spawn::Command(&command(role)))
             .expect("it can be run again");
         let exit = port.submit(child.process, Request::Exit, Token(7));
         Family {
@@ -416,4 +424,25 @@ fn count_handles() -> usize {
         unsafe { GetHandleInformation(handle, &raw mut flags) != 0 }
     };
     (4..HANDLES_MAX).step_by(4).filter(is_open).count()
+}
+
+/// Goal: a child with a pipe that cannot be associated with the port is killed, and the port is as before.
+#[test]
+fn a_child_that_cannot_be_registered_is_killed() {
+    let mut port = port();
+    let started = StartedChild::start(&command("stay")).expect("it starts");
+    // SAFETY: the call gets numbers only.
+    let process = unsafe { OpenProcess(PROCESS_SYNCHRONIZE, 0, started.pid()) };
+    assert!(!process.is_null(), "{}", io::Error::last_os_error());
+    // SAFETY: the call opened this handle just now.
+    let process = unsafe { OwnedHandle::from_raw_handle(process) };
+    // A file that was not opened for overlapped operations.
+    let file = File::open(std::env::current_exe().expect("we are a program")).expect("it is there");
+    let started = started.with_unusable_pipe(file.into());
+    let refused = port.spawn(Spawn::Started(started)).expect_err("a refusal");
+    assert_eq!(refused.step, SpawnStep::Adopt);
+    // SAFETY: the handle is open.
+    let ended = unsafe { WaitForSingleObject(process.as_raw_handle(), 20_000) };
+    assert_eq!(ended, WAIT_OBJECT_0, "it runs on");
+    assert_eq!(port.status().open_handles, 0);
 }

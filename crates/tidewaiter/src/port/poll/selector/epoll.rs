@@ -217,3 +217,32 @@ pub(in super::super) fn accept(listener: &Socket) -> io::Result<(Socket, Address
     };
     Ok((socket, peer))
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{Mode, OFlags, open};
+    use rustix::io::Errno;
+    use rustix::process::{Pid, test_kill_process};
+
+    use crate::port::poll::PollPort;
+    use crate::port::{Driver, PortOptions};
+    use crate::process::{Command, Spawn, SpawnStep, StartedChild};
+
+    /// Goal: a child with a pipe that cannot be registered is killed and reaped, and the port is as before.
+    #[test]
+    fn a_child_that_cannot_be_registered_is_killed_and_reaped() {
+        let options = PortOptions::default();
+        let mut port = PollPort::open(&options, "tested".to_owned()).expect("a readiness port");
+        let command = Command::new("sleep").args(["1000"]);
+        let started = StartedChild::start(&command).expect("it starts");
+        let pid = Pid::from_raw(started.pid().cast_signed()).expect("a number");
+        // Such a descriptor only names a file: nothing else can be done with it.
+        let unusable = open("/", OFlags::PATH, Mode::empty()).expect("it is there");
+        let started = started.with_unusable_pipe(unusable);
+        let refused = port.spawn(Spawn::Started(started)).expect_err("a refusal");
+        assert_eq!(refused.step, SpawnStep::Adopt);
+        assert_eq!(refused.program, "sleep");
+        assert_eq!(test_kill_process(pid), Err(Errno::SRCH), "it was reaped");
+        assert_eq!(port.status().open_handles, 0);
+    }
+}
