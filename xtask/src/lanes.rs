@@ -19,10 +19,8 @@ pub(crate) enum Need {
     Required,
     /// The lane needs something that not every machine can have, such as the network or a second toolchain.
     Optional,
-    /// The lane takes too long for every run: it runs only if `--only` names it.
-    Named,
 }
-use Need::{Named, Optional, Required};
+use Need::{Optional, Required};
 
 /// A check with a name, one line in the summary.
 #[derive(Debug)]
@@ -152,7 +150,7 @@ pub(crate) const LANES: &[Lane] = &[
     ),
     lane(
         "asyncio-suites",
-        Named,
+        Required,
         "tests of uvloop and httpcore, and Twisted's on asyncio's reactor, on our loop",
         python::asyncio_short,
     ),
@@ -164,7 +162,7 @@ pub(crate) const LANES: &[Lane] = &[
     ),
     lane(
         "asyncio-long",
-        Named,
+        Required,
         "tests of aiohttp, anyio, httpx and uvicorn on our loop",
         python::asyncio_long,
     ),

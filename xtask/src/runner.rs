@@ -33,11 +33,12 @@ impl Stop {
     }
 }
 
-/// The numbers of passed and ignored tests, as the test harness counts them.
+/// The numbers of tests that passed, that were ignored, and that passed only when run again, as the harnesses count them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) passed: u32,
     pub(crate) ignored: u32,
+    pub(crate) flaky: u32,
 }
 
 impl Tally {
@@ -60,6 +61,7 @@ impl Tally {
             match part.trim().split_once(' ') {
                 Some((count, "passed")) => self.passed += count.parse().unwrap_or(0),
                 Some((count, "ignored")) => self.ignored += count.parse().unwrap_or(0),
+                Some((count, "flaky")) => self.flaky += count.parse().unwrap_or(0),
                 _ => {}
             }
         }
@@ -70,6 +72,7 @@ impl std::ops::AddAssign for Tally {
     fn add_assign(&mut self, other: Tally) {
         self.passed += other.passed;
         self.ignored += other.ignored;
+        self.flaky += other.flaky;
     }
 }
 
@@ -345,11 +348,13 @@ mod tests {
         tally.read("test result: ok. 12 passed; 0 failed; 3 ignored; 0 measured; 0 filtered out\n");
         tally.read("test result: FAILED. 5 passed; 2 failed; 0 ignored; 0 measured\n");
         tally.read("test port::a_name ... ok\n");
+        tally.read("test result: ok. 2 passed; 0 failed; 1 ignored; 1 flaky\n");
         assert_eq!(
             tally,
             Tally {
-                passed: 17,
-                ignored: 3
+                passed: 19,
+                ignored: 4,
+                flaky: 1
             }
         );
         assert_eq!(tally.at_least_one(), Ok(tally));

@@ -53,10 +53,9 @@ impl Options {
     }
 
     fn selected(&self) -> impl Iterator<Item = &'static Lane> {
-        LANES.iter().filter(|lane| {
-            self.only.iter().any(|name| name == lane.name)
-                || self.only.is_empty() && (self.list || lane.need != Need::Named)
-        })
+        LANES
+            .iter()
+            .filter(|lane| self.only.iter().any(|name| name == lane.name) || self.only.is_empty())
     }
 }
 
@@ -191,14 +190,17 @@ impl Line {
 }
 
 fn tests(tally: Tally) -> String {
-    match tally {
-        Tally {
-            passed: 0,
-            ignored: 0,
-        } => String::new(),
-        Tally { passed, ignored: 0 } => format!("{passed} tests"),
-        Tally { passed, ignored } => format!("{passed} tests, {ignored} ignored"),
-    }
+    let counts = [
+        (tally.passed, "tests"),
+        (tally.ignored, "ignored"),
+        (tally.flaky, "passed when run again"),
+    ];
+    let told: Vec<_> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    told.join(", ")
 }
 
 /// Prints the table, and as the last line the totals, which programs can parse.
@@ -262,6 +264,16 @@ mod tests {
         };
         assert!(sum_up(&[line(Verdict::Passed), line(Verdict::NotRun)]));
         assert!(!sum_up(&[line(Verdict::Passed), line(Verdict::Failed)]));
+    }
+
+    #[test]
+    fn the_summary_counts_tests_by_what_came_of_them() {
+        let mut tally = Tally::default();
+        assert_eq!(tests(tally), "");
+        tally.passed = 3;
+        assert_eq!(tests(tally), "3 tests");
+        (tally.ignored, tally.flaky) = (2, 1);
+        assert_eq!(tests(tally), "3 tests, 2 ignored, 1 passed when run again");
     }
 
     #[test]
