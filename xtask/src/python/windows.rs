@@ -36,6 +36,9 @@ const OWN_TESTS_PATH: &str = ".\n..\\windows-wheel\n..\\pytest-site\nimport site
 /// Number of these tests that pass on Windows's own loop, rounded down. Fewer mean that tests did not run.
 const OWN_TESTS_LEAST: &str = "110";
 
+/// The same of CPython's black-box tests.
+const BLACK_BOX_LEAST: &str = "340";
+
 /// The tests of watched sockets.
 const WATCHING: &str = "test_(reader_callback|writer_callback|remove_fds_after_closing)$";
 
@@ -179,8 +182,8 @@ fn unpack_wheel(context: &Context, profile: &str, wine: &Wine) -> Result<(), Sto
     })
 }
 
-/// Runs CPython's tests for every loop on ours, judged by Windows's own loop; those of watched sockets, which that one
-/// lacks, by the standard library's other loop.
+/// Runs CPython's tests for every loop on ours, and its black-box tests, judged by Windows's own loop; the tests of
+/// watched sockets, which that one lacks, by the standard library's other loop.
 pub(crate) fn asyncio_windows(context: &Context) -> Result<Tally, Stop> {
     let python = WindowsPython::for_own_tests(context)?;
     let outcome = asyncio_under_wine(context, &python);
@@ -197,6 +200,10 @@ fn asyncio_under_wine(context: &Context, python: &WindowsPython) -> Result<Tally
     let mut tally = mixins("asyncio", OWN_TESTS_LEAST).run(context)?;
     tally += mixins("asyncio:SelectorEventLoop", "3")
         .args(&["--tests", WATCHING])
+        .run(context)?;
+    tally += python
+        .run(context, &[CONFORMANCE, "modules", "tidewaiter"])
+        .args(&["--peer", "asyncio", "--at-least", BLACK_BOX_LEAST])
         .run(context)?;
     Ok(tally)
 }
