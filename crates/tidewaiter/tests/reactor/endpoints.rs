@@ -239,8 +239,7 @@ fn a_name_opens_a_datagram_socket_at_the_first_address_that_the_os_allows() {
     assert_eq!(client.peer_addr().expect("it is connected"), taken.into());
 
     *first.lock().expect("no test panics here") = (Ipv6Addr::LOCALHOST, address.port()).into();
-    let mut options = DatagramOptions::connected(("two.test", address.port()));
-    options.local = Some(any_port().into());
+    let options = DatagramOptions::connected(("two.test", address.port())).local(any_port());
     let client = Client::new(1);
     let transport = reactor.open_datagrams(options, client.clone());
     let transport = transport.expect("the second address is of the family of the local one");

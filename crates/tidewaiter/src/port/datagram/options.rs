@@ -70,6 +70,24 @@ impl DatagramOptions {
         DatagramOptions::between(None, Some(peer.to_endpoint()))
     }
 
+    /// Binds the socket, which is connected to a peer, to [`local`](DatagramOptions#structfield.local) before.
+    ///
+    /// ```
+    /// use tidewaiter::io::UdpSocket;
+    /// use tidewaiter::port::DatagramOptions;
+    ///
+    /// let reactor = tidewaiter::Reactor::new()?;
+    /// let options = DatagramOptions::connected("127.0.0.1:5353").local("127.0.0.1:0");
+    /// let socket = UdpSocket::bind(&reactor, options)?;
+    /// assert_ne!(socket.local_addr()?.port(), Some(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn local(mut self, local: impl ToEndpoint) -> DatagramOptions {
+        self.local = Some(local.to_endpoint());
+        self
+    }
+
     /// Sets [`reuse_address`](DatagramOptions#structfield.reuse_address).
     #[must_use]
     pub fn reuse_address(mut self, reuse: bool) -> DatagramOptions {
@@ -102,6 +120,41 @@ impl DatagramOptions {
     #[must_use]
     pub fn packet_info(mut self, packet_info: bool) -> DatagramOptions {
         self.packet_info = packet_info;
+        self
+    }
+
+    /// Sets [`receive_buffer`](DatagramOptions#structfield.receive_buffer).
+    #[must_use]
+    pub fn receive_buffer(mut self, bytes: usize) -> DatagramOptions {
+        self.receive_buffer = Some(bytes);
+        self
+    }
+
+    /// Sets [`send_buffer`](DatagramOptions#structfield.send_buffer).
+    #[must_use]
+    pub fn send_buffer(mut self, bytes: usize) -> DatagramOptions {
+        self.send_buffer = Some(bytes);
+        self
+    }
+
+    /// Sets the [mode](SocketFileOptions::mode) of a UNIX socket's file.
+    #[must_use]
+    pub fn socket_mode(mut self, mode: u32) -> DatagramOptions {
+        self.socket_file.mode = Some(mode);
+        self
+    }
+
+    /// Sets [`queued_datagrams`](DatagramOptions#structfield.queued_datagrams).
+    #[must_use]
+    pub fn queued_datagrams(mut self, datagrams: usize) -> DatagramOptions {
+        self.queued_datagrams = datagrams;
+        self
+    }
+
+    /// Sets [`queued_bytes`](DatagramOptions#structfield.queued_bytes).
+    #[must_use]
+    pub fn queued_bytes(mut self, bytes: usize) -> DatagramOptions {
+        self.queued_bytes = bytes;
         self
     }
 
