@@ -70,7 +70,7 @@ pub(crate) async fn run_all(
         running.spawn(run(reactor.clone(), command, limit));
     }
     while let Some(ended) = running.join_next().await {
-        tell(ended.map_err(std::io::Error::other)?);
+        tell(ended.map_err(std::io::Error::from)?);
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Addresses as people write them: `host:port`.
 
 use std::fmt;
+use std::io;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
@@ -94,6 +95,13 @@ impl fmt::Display for ParseHostPortError {
 }
 
 impl std::error::Error for ParseHostPortError {}
+
+impl From<ParseHostPortError> for io::Error {
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput), with the error as the inner one.
+    fn from(error: ParseHostPortError) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidInput, error)
+    }
+}
 
 impl FromStr for HostPort {
     type Err = ParseHostPortError;

@@ -99,6 +99,13 @@ impl fmt::Display for ParsePortKindError {
 
 impl std::error::Error for ParsePortKindError {}
 
+impl From<ParsePortKindError> for io::Error {
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput), with the error as the inner one.
+    fn from(error: ParsePortKindError) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidInput, error)
+    }
+}
+
 /// How to open a port: see [`Port::open`](super::Port::open).
 ///
 /// The fields are public, the struct is not exhaustive: take the default and change fields.

@@ -166,6 +166,18 @@ impl std::error::Error for WorkLost {
     }
 }
 
+impl From<WorkLost> for io::Error {
+    /// Keeps the kind of the OS's reason, and the error as the inner one.
+    fn from(error: WorkLost) -> io::Error {
+        let kind = match &error {
+            WorkLost::Panicked => io::ErrorKind::Other,
+            WorkLost::Stopped => io::ErrorKind::ConnectionAborted,
+            WorkLost::NoThread(source) => source.kind(),
+        };
+        io::Error::new(kind, error)
+    }
+}
+
 /// The reactor's side of other threads: the calls they send, and the work they do for it.
 pub(super) struct OtherThreads {
     pub(super) inbox: Inbox<RemoteCall>,

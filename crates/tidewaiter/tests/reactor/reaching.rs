@@ -5,7 +5,9 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
-use tidewaiter::{Error, Protocol, Reactor, Reason, Transport};
+use tidewaiter::endpoint::HostPort;
+use tidewaiter::port::PortKind;
+use tidewaiter::{Address, Error, JoinError, Protocol, Reactor, Reason, Transport, WorkLost};
 
 use super::support::{Countdown, Echo, Log, Script, pair, reactor, run_clean};
 
@@ -153,4 +155,27 @@ fn errors_of_the_library_become_errors_of_the_system_with_their_kind() {
         io::ErrorKind::ResourceBusy
     );
     drop(Reactor::clone(&reactor));
+}
+
+/// Goal: a function that returns `io::Result` takes every error by `?`.
+#[test]
+fn each_error_becomes_one_of_io_with_its_kind_and_message() {
+    fn check<E: std::fmt::Display>(error: E, kind: io::ErrorKind)
+    where
+        io::Error: From<E>,
+    {
+        let message = error.to_string();
+        let error = io::Error::from(error);
+        assert_eq!((error.kind(), error.to_string()), (kind, message));
+    }
+    check(JoinError::Aborted, io::ErrorKind::Interrupted);
+    check(JoinError::Panicked("no".into()), io::ErrorKind::Other);
+    check(WorkLost::Stopped, io::ErrorKind::ConnectionAborted);
+    check(WorkLost::Panicked, io::ErrorKind::Other);
+    let full = io::ErrorKind::WouldBlock;
+    check(WorkLost::NoThread(full.into()), full);
+    let invalid = io::ErrorKind::InvalidInput;
+    check("nothing".parse::<Address>().unwrap_err(), invalid);
+    check("nothing".parse::<HostPort>().unwrap_err(), invalid);
+    check("nothing".parse::<PortKind>().unwrap_err(), invalid);
 }

@@ -1,6 +1,7 @@
 //! Why something is not an address.
 
 use std::fmt;
+use std::io;
 
 /// Why a text, path or name is not an [`Address`](super::Address). The message is one line that quotes it.
 ///
@@ -83,3 +84,10 @@ impl fmt::Display for AddressError {
 }
 
 impl std::error::Error for AddressError {}
+
+impl From<AddressError> for io::Error {
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput), with the error as the inner one.
+    fn from(error: AddressError) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidInput, error)
+    }
+}

@@ -62,3 +62,25 @@ impl std::error::Error for DatagramError {
         Some(&self.source)
     }
 }
+
+impl From<DatagramError> for io::Error {
+    /// Keeps the kind of the OS's reason, and the error as the inner one.
+    fn from(error: DatagramError) -> io::Error {
+        io::Error::new(error.source.kind(), error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_a_datagram_becomes_one_of_io_with_its_kind_and_message() {
+        let peer = Some(Address::from(([127, 0, 0, 1], 9)));
+        let refused = io::ErrorKind::ConnectionRefused;
+        let error = DatagramError::new("send", peer, refused.into());
+        let message = error.to_string();
+        let error = io::Error::from(error);
+        assert_eq!((error.kind(), error.to_string()), (refused, message));
+    }
+}

@@ -4,6 +4,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
@@ -35,6 +36,17 @@ impl fmt::Display for JoinError {
 }
 
 impl std::error::Error for JoinError {}
+
+impl From<JoinError> for io::Error {
+    /// An abort is [`Interrupted`](io::ErrorKind::Interrupted). The inner error is the same.
+    fn from(error: JoinError) -> io::Error {
+        let kind = match error {
+            JoinError::Panicked(_) => io::ErrorKind::Other,
+            JoinError::Aborted => io::ErrorKind::Interrupted,
+        };
+        io::Error::new(kind, error)
+    }
+}
 
 pub(super) type Boxed<T> = Pin<Box<dyn Future<Output = T>>>;
 
