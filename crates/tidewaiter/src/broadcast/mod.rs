@@ -63,8 +63,7 @@ pub enum SlowMembers {
 ///
 /// let reactor = Reactor::new()?;
 /// let all = Broadcast::new(SlowMembers::Disconnect).limit(1 << 20);
-/// let address: std::net::SocketAddr = "127.0.0.1:0".parse()?;
-/// reactor.listen_tcp(address, move |_peer| {
+/// reactor.listen_tcp("127.0.0.1:0", move |_peer| {
 ///     let all = all.clone();
 ///     Frames::new(Lines::new().limit(4096), Chat { all, own: None })
 /// })?;

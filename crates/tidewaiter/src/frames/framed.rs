@@ -23,8 +23,7 @@ use super::writing::Writing;
 /// use tidewaiter::io::{Listener, Stream};
 ///
 /// let reactor = Reactor::new()?;
-/// let any_port: std::net::SocketAddr = "127.0.0.1:0".parse()?;
-/// let mut listener = Listener::bind(&reactor, any_port)?;
+/// let mut listener = Listener::bind(&reactor, "127.0.0.1:0")?;
 /// let address = listener.local_addr();
 /// reactor.spawn(async move {
 ///     let (stream, _peer) = listener.accept().await?;

@@ -107,8 +107,7 @@ pub trait FrameProtocol {
 /// }
 ///
 /// let reactor = Reactor::new()?;
-/// let address: std::net::SocketAddr = "127.0.0.1:0".parse()?;
-/// reactor.listen_tcp(address, |_peer| Frames::new(Lines::new().limit(1024), Shout))?;
+/// reactor.listen_tcp("127.0.0.1:0", |_peer| Frames::new(Lines::new().limit(1024), Shout))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]

@@ -114,8 +114,7 @@ impl fmt::Debug for Writing {
 /// use tidewaiter::io::{Listener, Stream};
 ///
 /// let reactor = Reactor::new()?;
-/// let any_port: std::net::SocketAddr = "127.0.0.1:0".parse()?;
-/// let mut listener = Listener::bind(&reactor, any_port)?;
+/// let mut listener = Listener::bind(&reactor, "127.0.0.1:0")?;
 /// let address = listener.local_addr();
 /// let client = reactor.clone();
 /// reactor.spawn(async move {

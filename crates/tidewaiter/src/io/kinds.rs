@@ -27,8 +27,7 @@ pub type TcpStream = Stream;
 /// use tidewaiter::io::TcpListener;
 ///
 /// let reactor = tidewaiter::Reactor::new()?;
-/// let any_port: std::net::SocketAddr = "127.0.0.1:0".parse()?;
-/// let mut listener = TcpListener::bind(&reactor, any_port)?;
+/// let mut listener = TcpListener::bind(&reactor, "127.0.0.1:0")?;
 /// println!("listening on {}", listener.local_addr());
 /// let handle = reactor.clone();
 /// reactor.spawn(async move {

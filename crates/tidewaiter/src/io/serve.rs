@@ -42,8 +42,7 @@ impl ReactorGroup {
     /// }
     ///
     /// let group = ReactorGroup::per_core(&Reactor::builder())?;
-    /// let any_port: std::net::SocketAddr = "127.0.0.1:0".parse()?;
-    /// let listener = group.serve(any_port, greet)?;
+    /// let listener = group.serve("127.0.0.1:0", greet)?;
     /// # let mut client = std::net::TcpStream::connect(listener.local_addr())?;
     /// # let greeting = std::io::read_to_string(&mut client)?;
     /// # assert_eq!(greeting, format!("hello, {}\n", client.local_addr()?));

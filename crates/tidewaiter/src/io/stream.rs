@@ -30,8 +30,7 @@ use crate::transport::{ConnectOptions, Connector, Factory, Protocol, Transport};
 /// use tidewaiter::io::{Listener, Stream};
 ///
 /// let reactor = Reactor::new()?;
-/// let any_port: std::net::SocketAddr = "127.0.0.1:0".parse()?;
-/// let mut listener = Listener::bind(&reactor, any_port)?;
+/// let mut listener = Listener::bind(&reactor, "127.0.0.1:0")?;
 /// let address = listener.local_addr();
 /// reactor.spawn(async move {
 ///     let (mut stream, _peer) = listener.accept().await?;
@@ -170,8 +169,7 @@ impl Stream {
     /// use tidewaiter::io::{Listener, Stream};
     ///
     /// let reactor = tidewaiter::Reactor::new()?;
-    /// let any_port: std::net::SocketAddr = "127.0.0.1:0".parse()?;
-    /// let listener = Listener::bind(&reactor, any_port)?; // which accepts nothing
+    /// let listener = Listener::bind(&reactor, "127.0.0.1:0")?; // which accepts nothing
     /// let left = reactor.block_on(async {
     ///     let mut stream = Stream::connect(&reactor, listener.local_addr()).await?;
     ///     let mut bytes = Bytes::from(vec![0; 64 << 20]);

@@ -42,8 +42,7 @@ use crate::reactor::{Phase, Reactor, ReactorBuilder, Remote, RunEnd, SystemEvent
 /// }
 ///
 /// let group = ReactorGroup::start(4, &Reactor::builder())?;
-/// let address: std::net::SocketAddr = "127.0.0.1:0".parse()?;
-/// let listener = group.listen(address, |_thread| |_peer| Echo)?;
+/// let listener = group.listen("127.0.0.1:0", |_thread| |_peer| Echo)?;
 /// println!("listening on {}", listener.local_addr());
 /// # let mut client = TcpStream::connect(listener.local_addr())?;
 /// # client.write_all(b"hello")?;
@@ -366,8 +365,7 @@ impl fmt::Debug for ReactorGroup {
 /// use tidewaiter::{Reactor, ReactorGroup};
 ///
 /// let group = ReactorGroup::per_core(&Reactor::builder())?;
-/// let address: std::net::SocketAddr = "127.0.0.1:0".parse()?;
-/// let listener = group.serve(address, |mut stream: Stream, _peer| async move {
+/// let listener = group.serve("127.0.0.1:0", |mut stream: Stream, _peer| async move {
 ///     stream.write_all(b"hello\n").await
 /// })?;
 /// println!("listening on {}", listener.local_addr());

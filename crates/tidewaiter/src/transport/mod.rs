@@ -128,9 +128,8 @@ where
 /// }
 ///
 /// let reactor = Reactor::new()?;
-/// let address: std::net::SocketAddr = "127.0.0.1:0".parse()?;
 /// let left = Rc::new(Cell::new(2_u32));
-/// reactor.listen_tcp(address, move |_peer| {
+/// reactor.listen_tcp("127.0.0.1:0", move |_peer| {
 ///     let now_left = left.get().checked_sub(1).ok_or("no more sessions today")?;
 ///     left.set(now_left);
 ///     Ok::<_, &str>(Session)
