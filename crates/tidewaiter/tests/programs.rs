@@ -28,6 +28,7 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use run::{Ground, run};
@@ -81,24 +82,48 @@ fn run_all(ground: Ground, count: u64, time: Duration) {
             LINES_SHOWN
         };
         check(seed, ground, lines_shown);
-        let open = open_descriptors();
-        let before = *descriptors.get_or_insert(open);
+        let before = descriptors.get_or_insert_with(open_descriptors);
+        let open = open_descriptors_after(before.len());
         assert_eq!(
-            open, before,
-            "{ground:?}: seed {seed} leaves descriptors open"
+            open.len(),
+            before.len(),
+            "{ground:?}: seed {seed} leaves descriptors open: {open:?}, and before {before:?}"
         );
     }
 }
 
-/// How many descriptors this process has open. Only Linux tells.
+/// The descriptors that are open, once there are `count`: a thread that a stop does not wait for closes its own a moment
+/// later.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "no event tells that a thread has closed a descriptor"
+)]
+fn open_descriptors_after(count: usize) -> Vec<String> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let open = open_descriptors();
+        if open.len() == count || Instant::now() > deadline {
+            return open;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The descriptors that this process has open, each with its object. Only Linux tells.
 #[cfg(target_os = "linux")]
-fn open_descriptors() -> Option<usize> {
-    Some(std::fs::read_dir("/proc/self/fd").ok()?.count())
+fn open_descriptors() -> Vec<String> {
+    let folder = std::fs::read_dir("/proc/self/fd").expect("a process sees its descriptors");
+    let objects = folder.filter_map(|entry| {
+        let path = entry.ok()?.path();
+        let object = std::fs::read_link(&path).ok()?;
+        Some(format!("{} {}", path.display(), object.display()))
+    });
+    objects.collect()
 }
 
 #[cfg(not(target_os = "linux"))]
-fn open_descriptors() -> Option<usize> {
-    None
+fn open_descriptors() -> Vec<String> {
+    Vec::new()
 }
 
 fn check(seed: u64, ground: Ground, lines_shown: usize) {
