@@ -20,6 +20,9 @@ const TOOLS: &[Tool] = &[
     },
 ];
 
+/// So long the Wine server waits for another program: the lanes stop it before, unless they are interrupted.
+const LINGER_SECONDS: u32 = 120;
+
 /// Debian's toolchain for building browsers, which is recent enough and includes the source of the standard library.
 const DEBIAN_RUST: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
 
@@ -90,7 +93,16 @@ impl Wine {
         };
         wine.make_prefix(context)?;
         wine.add_randomness(context)?;
+        wine.start(context);
         Ok(wine)
+    }
+
+    /// Starts the Wine server, if it does not run. Otherwise it would end soon after each program, and reset the
+    /// connection of the next one if that begins just then.
+    fn start(&self, context: &Context) {
+        let persistent = format!("--persistent={LINGER_SECONDS}");
+        self.environment(Step::new(context, "wineserver", &[&persistent]))
+            .succeeds();
     }
 
     /// A cargo command whose programs run under Wine.
