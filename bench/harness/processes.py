@@ -49,7 +49,7 @@ def started(
     finally:
         overdue.cancel()
         process.kill()
-        complaint = process.communicate()[1].strip()[-2000:]
+        complaint = process.communicate()[1].strip()[-2000:].replace(f"{ROOT}/", "")
     if failure or complaint:
         raise Failed(": ".join(filter(None, [failure, complaint])))
 

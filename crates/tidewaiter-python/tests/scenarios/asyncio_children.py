@@ -335,7 +335,7 @@ def _zombies():
 
 
 def broken_pipes(_, own):
-    """What a program learns of the ends of pipes, some of which broke, and what a waiting writer does. Or on asyncio's own loop."""
+    """Tell what a program learns of the ends of pipes and what a waiting writer does, here or on asyncio's own loop."""
 
     async def main():
         loop = asyncio.get_running_loop()
