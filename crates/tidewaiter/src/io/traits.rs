@@ -110,8 +110,7 @@ macro_rules! writes {
                 context: &mut Context<'_>,
                 bytes: &[u8],
             ) -> Poll<io::Result<usize>> {
-                let pieces = [IoSlice::new(bytes)];
-                self.get_mut().$half().poll_write(context, &pieces)
+                futures_io::AsyncWrite::poll_write(self, context, bytes)
             }
 
             fn poll_write_vectored(
@@ -119,23 +118,22 @@ macro_rules! writes {
                 context: &mut Context<'_>,
                 pieces: &[IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
-                self.get_mut().$half().poll_write(context, pieces)
+                futures_io::AsyncWrite::poll_write_vectored(self, context, pieces)
             }
 
             fn is_write_vectored(&self) -> bool {
                 true
             }
 
-            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                // It does not wait: see the head of this file.
-                Poll::Ready(self.get_mut().$half().check_lost())
+            fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+                futures_io::AsyncWrite::poll_flush(self, context)
             }
 
             fn poll_shutdown(
                 self: Pin<&mut Self>,
                 context: &mut Context<'_>,
             ) -> Poll<io::Result<()>> {
-                self.get_mut().$half().poll_shut_down(context)
+                futures_io::AsyncWrite::poll_close(self, context)
             }
         }
     };
