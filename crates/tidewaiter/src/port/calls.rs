@@ -66,6 +66,12 @@ pub(super) fn unsupported(port: PortKind, verb: &str, object: impl fmt::Display)
     io::Error::new(io::ErrorKind::Unsupported, message)
 }
 
+/// The most pieces of [`Offer::PressingBytes`].
+pub(crate) const PRESSED_PIECES_MAX: usize = 64;
+
+/// The most bytes of an offer: kernels take somewhat less than 2 GiB in one send, and some refuse more.
+pub(crate) const PRESSED_BYTES_MAX: usize = 1 << 30;
+
 /// Data to send at once, without an operation.
 #[derive(Debug)]
 pub(super) enum Offer<'a> {

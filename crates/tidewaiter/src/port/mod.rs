@@ -156,6 +156,7 @@ use std::time::{Duration, Instant};
 pub use activation::{Activated, activated, inherited};
 pub use calls::PeerCredentials;
 use calls::{Control, Offer, Open, SignalCall, Watched};
+pub(crate) use calls::{PRESSED_BYTES_MAX, PRESSED_PIECES_MAX};
 pub use completion::{
     Completion, Failure, Outcome, PassedDescriptors, ReceivedWithDescriptors, Spawned, SpawnedPipe,
 };
@@ -196,11 +197,6 @@ use crate::process::{
     Command, Signal, SignalTarget, Spawn, SpawnError, SpawnStep, StartedChild, Survey,
     TerminalSize, Unreached,
 };
-
-/// The most pieces that [`Port::send_pressing`] takes.
-pub(crate) const PRESSED_PIECES_MAX: usize = 64;
-/// The most bytes that it takes: kernels take somewhat less than 2 GiB, and some refuse more.
-pub(crate) const PRESSED_BYTES_MAX: usize = 1 << 30;
 
 /// A completion port. See the [module](self) for its promises and an example.
 pub struct Port {

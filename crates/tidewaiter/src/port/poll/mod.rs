@@ -39,7 +39,7 @@ use std::time::Duration;
 use rustix::fs::{FileType, fstat};
 
 use super::admission::{admit, closed};
-use super::calls::{Answer, Control, Offer, Open, Query, Watched, unsupported};
+use super::calls::{Answer, Control, Offer, Open, PRESSED_BYTES_MAX, Query, Watched, unsupported};
 use super::chunks::Chunks;
 use super::driver::{ForkStep, Status};
 use super::foreign::Foreign;
@@ -246,7 +246,7 @@ impl Driver for PollPort {
     fn send_now(&mut self, handle: Handle, offer: Offer<'_>) -> Result<usize, Failure> {
         match offer {
             Offer::Bytes(data) => {
-                let data = &data[..data.len().min(send::BYTES_MAX)];
+                let data = &data[..data.len().min(PRESSED_BYTES_MAX)];
                 let entry = self.handles.get_mut(handle.0);
                 entry.map_or(Ok(0), |entry| entry.send_now(&[IoSlice::new(data)]))
             }

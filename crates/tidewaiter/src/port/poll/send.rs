@@ -5,6 +5,7 @@ use std::io::IoSlice;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::SendAncillaryBuffer;
 
+use super::super::calls::PRESSED_BYTES_MAX;
 use super::super::chunks::Chunks;
 use super::super::source::Source;
 use super::super::{Failure, Outcome};
@@ -15,9 +16,6 @@ use super::sigpipe::{self, Quiet};
 
 /// The most pieces of memory in one send.
 const PIECES_MAX: usize = 64;
-
-/// The most bytes in one send: kernels take somewhat less than 2 GiB, and some refuse more.
-pub(super) const BYTES_MAX: usize = 1 << 30;
 
 impl Entry {
     /// Sends as much of `pieces` as the OS takes now; nothing if a send is under way or the socket is
@@ -88,7 +86,7 @@ pub(super) fn attempt(entry: &mut Entry, tools: &mut Tools) -> Attempt {
 fn gather<'a>(chunks: &'a Chunks, pieces: &mut [IoSlice<'a>]) -> (usize, usize) {
     let (mut count, mut bytes) = (0, 0);
     for (piece, slice) in pieces.iter_mut().zip(chunks.slices()) {
-        let slice = &slice[..slice.len().min(BYTES_MAX - bytes)];
+        let slice = &slice[..slice.len().min(PRESSED_BYTES_MAX - bytes)];
         if slice.is_empty() {
             break;
         }
