@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use futures_io::AsyncWrite;
 use tidewaiter::frames::{ChildFrameProtocol, ChildFrames, Line, Lines};
-use tidewaiter::io::Child;
+use tidewaiter::io::{Child, WriteHalf};
 use tidewaiter::process::{ExitStatus, Stdio};
-use tidewaiter::{ChildFd, Process, ProcessProtocol, Reason, Transport};
+use tidewaiter::{ChildFd, Process, ProcessProtocol, Reactor, Reason, Transport};
 
 use super::io_support::{breathe, check};
 use super::support::{Countdown, Log, pattern, reactor, run, run_clean};
@@ -146,14 +146,20 @@ async fn poll_flush(writer: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
     poll_fn(|context| Pin::new(&mut *writer).poll_flush(context)).await
 }
 
+/// A child that reads nothing, and the pipe to it, which holds more than it takes.
+async fn deaf_child(reactor: &Reactor) -> (Child, WriteHalf) {
+    let command = crate::child(Role::Deaf).stderr(Stdio::Null);
+    let mut child = Child::spawn(reactor, &command).unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&pattern(MUCH)).await.unwrap();
+    (child, stdin)
+}
+
 #[test]
 fn a_writer_to_a_child_learns_that_its_bytes_were_lost() {
     let reactor = reactor();
     check(&reactor, async {
-        let command = crate::child(Role::Deaf).stderr(Stdio::Null);
-        let mut child = Child::spawn(&reactor, &command).unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(&pattern(MUCH)).await.unwrap();
+        let (child, mut stdin) = deaf_child(&reactor).await;
         poll_flush(&mut stdin).await.expect("it does not wait");
         let flushing = reactor.spawn(async move {
             let flushed = stdin.flush().await;
@@ -196,10 +202,7 @@ fn a_flush_of_what_was_sent_stays_good_after_the_end() {
 fn a_flush_waits_for_an_end_that_was_asked_for() {
     let reactor = reactor();
     check(&reactor, async {
-        let command = crate::child(Role::Deaf).stderr(Stdio::Null);
-        let mut child = Child::spawn(&reactor, &command).unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(&pattern(MUCH)).await.unwrap();
+        let (child, mut stdin) = deaf_child(&reactor).await;
         stdin.transport().lose_connection();
         let polls = Rc::new(RefCell::new(0));
         let counted = Rc::clone(&polls);
