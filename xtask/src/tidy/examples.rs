@@ -24,7 +24,7 @@ const LIBRARY_NAME: &str = "tidewaiter";
 
 const FENCE: &str = "```";
 
-/// What the first line of a block may say if rustdoc is to compile the block.
+/// The words that the first line of a block may have if rustdoc is to compile the block.
 const COMPILED: &[&str] = &["", "rust", "no_run", "should_panic", "compile_fail"];
 
 /// The keywords of the items that need examples.
@@ -139,7 +139,7 @@ fn examples(documentation: &str) -> impl Iterator<Item = Example> {
     })
 }
 
-/// What readers see of an example: no lines that are hidden, and no comments.
+/// The part of an example that readers see: no hidden lines, and no comments.
 struct Example {
     imports: String,
     body: String,
@@ -225,7 +225,7 @@ fn implemented(line: &str) -> Option<&str> {
     words(of_trait.unwrap_or_else(|| after_parameters(rest))).next()
 }
 
-/// What follows the parameters of an `impl` between angle brackets, if it has any.
+/// The rest of a line behind the parameters of an `impl` between angle brackets.
 fn after_parameters(text: &str) -> &str {
     let mut depth = 0_usize;
     for (at, one) in text.char_indices() {

@@ -140,7 +140,7 @@ struct Settings {
     slow: Option<Arc<pace::SlowLimit>>,
     /// The port's preference: see [`Reactor::sends_gathered_now`].
     sends_gathered_now: bool,
-    /// What the port can do: see [`Reactor::sends_pressing`].
+    /// The answer of [`Reactor::sends_pressing`].
     sends_pressing: bool,
 }
 

@@ -77,7 +77,7 @@ class Pipe(asyncio.BaseTransport):
         # A pipe that closes once everything is sent can break before.
         if self._pipe.unsent() > 0:
             return cause or BrokenPipeError()
-        # That nobody reads a pipe any more is no error for a program that has sent everything.
+        # A program that has sent everything may be left without a reader: that is no error.
         return None if self._closing or isinstance(cause, ConnectionError) else cause
 
     def _drained(self) -> None:

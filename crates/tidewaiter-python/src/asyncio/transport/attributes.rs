@@ -88,7 +88,7 @@ fn is_special(name: &Bound<'_, PyString>) -> bool {
     name.to_string_lossy().starts_with("__")
 }
 
-/// What the class has by this name, as itself rather than as an attribute of the class.
+/// Finds a member of the class by its name, without calling its descriptor.
 fn of_class<'py>(
     transport: &Bound<'py, SocketTransport>,
     name: &Bound<'py, PyString>,
