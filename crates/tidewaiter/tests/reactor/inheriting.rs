@@ -2,6 +2,8 @@
 //! keep no pipe of our children, and our children get no handle of theirs.
 
 use std::cell::Cell;
+use std::io::Error;
+use std::panic::catch_unwind;
 use std::process::{Child, Stdio};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,18 +25,31 @@ const STRANGERS: usize = 40;
 const AT_A_TIME: usize = 4;
 const QUESTION: &[u8] = b"\n<is anybody there?>\n";
 
+/// Whether a process ended as it started, before the system knew why: Wine loses one now and then on a loaded machine.
+fn is_lost_at_start(error: &Error) -> bool {
+    const ERROR_INTERNAL_ERROR: i32 = 1359;
+    cfg!(windows) && error.raw_os_error() == Some(ERROR_INTERNAL_ERROR)
+}
+
 struct Strangers(Vec<Child>);
 
 impl Strangers {
     fn start() -> Strangers {
         let mut strangers = Strangers(Vec::new());
-        for _ in 0..STRANGERS {
+        let mut failures = 0;
+        while strangers.0.len() < STRANGERS {
             let stranger = plain_child(Role::Deaf)
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .spawn();
-            strangers.0.push(stranger.expect("it can be run again"));
+            match stranger {
+                Ok(stranger) => strangers.0.push(stranger),
+                Err(error) => {
+                    failures += 1;
+                    assert!(is_lost_at_start(&error) && failures < 10, "{error}");
+                }
+            }
         }
         strangers
     }
@@ -106,7 +121,7 @@ fn processes_of_other_code_do_not_keep_the_pipes_of_our_children() {
         let strangers_run = Arc::new(AtomicBool::new(false));
         let all_run = Arc::clone(&strangers_run);
         let strangers = thread::spawn(move || {
-            let strangers = Strangers::start();
+            let strangers = catch_unwind(Strangers::start);
             all_run.store(true, Ordering::Release);
             strangers
         });
@@ -116,8 +131,8 @@ fn processes_of_other_code_do_not_keep_the_pipes_of_our_children() {
             Questioner::start(&reactor, &strangers_run, &countdown);
         }
         run_clean(&reactor);
-        let mut strangers = strangers.join().expect("they can be started");
-        assert!(strangers.are_alive());
+        let strangers = strangers.join().expect("panics are caught");
+        assert!(strangers.expect("they can be started").are_alive());
     });
 }
 

@@ -222,48 +222,48 @@ fn one_file_is_sent_through_many_streams_at_once() {
 
 #[test]
 fn a_file_that_is_cut_off_meanwhile_ends() {
+    /// More than the buffers of both sockets hold, so that a part is unsent as long as the client does not read.
+    const SIZE: u64 = 64 << 20;
     let reactor = reactor();
     let scratch = scratch("cut");
-    let size = crate::MUCH / 4;
-    with_file(
-        &reactor,
-        scratch.path(),
-        pattern(size),
-        move |reactor, file| {
+    with_file(&reactor, scratch.path(), vec![1], move |_, file| {
+        let grown = file.clone();
+        file.set_len(SIZE, move |reactor, result| {
+            result.expect("a hole takes no room");
             let answer = move |transport: &Transport| {
-                transport.send_file(&file, ..size as u64, move |transport, sent| {
+                transport.send_file(&grown, ..SIZE, move |transport, sent| {
                     let error = sent.expect_err("it was cut off");
                     assert!(matches!(error, SendFileError::FileEnded { .. }), "{error}");
                     transport.lose_connection();
                 });
             };
-            let cut = Rc::new(Cell::new(false));
-            let path = scratch.path();
-            let client = Script::new()
-                .data(move |transport, _| {
-                    if cut.replace(true) {
-                        return;
-                    }
-                    transport.pause_producing();
-                    let (paused, options) = (transport.clone(), FileOptions::new().write(true));
-                    transport
-                        .reactor()
-                        .open_file(path.clone(), options, |_, file| {
-                            file.expect("it is there").set_len(10, move |_, cut| {
-                                cut.expect("it can be cut off");
-                                paused.resume_producing();
-                            });
-                        });
-                })
-                .lost(move |transport, reason| {
-                    let _ = &scratch;
-                    assert!(reason.is_done(), "{reason}");
-                    transport.reactor().stop();
-                });
+            let client = cuts_off(scratch.path()).lost(move |transport, reason| {
+                let _ = &scratch;
+                assert!(reason.is_done(), "{reason}");
+                transport.reactor().stop();
+            });
             pair(reactor, client, Script::new().made(answer));
-        },
-    );
+        });
+    });
     run_clean(&reactor);
+}
+
+/// A client that cuts the file at `path` off when it gets the first bytes, and reads no more until that is done.
+fn cuts_off(path: PathBuf) -> Script {
+    let mut path = Some(path);
+    Script::new().data(move |transport, _| {
+        let Some(path) = path.take() else {
+            return;
+        };
+        transport.pause_producing();
+        let (paused, options) = (transport.clone(), FileOptions::new().write(true));
+        transport.reactor().open_file(path, options, |_, file| {
+            file.expect("it is there").set_len(10, move |_, cut| {
+                cut.expect("it can be cut off");
+                paused.resume_producing();
+            });
+        });
+    })
 }
 
 #[test]
