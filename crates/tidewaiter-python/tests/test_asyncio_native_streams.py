@@ -10,8 +10,9 @@ import socket
 import unittest
 import warnings
 
-from scenarios.asyncio_pairs import until
+from scenarios.asyncio_pairs import ADDRESS, until
 from scenarios.asyncio_readers import ReaderTestCase, compared, outcome, shown, turns
+from tidewaiter.asyncio import Loop
 
 POSIX = os.name == "posix"
 SEPARATORS = [b"\n", b"--", bytearray(b"-"), b"", 5, None, "-", ["-"], (), (b"--", b"-"), (b"", b"-"), memoryview(b"-")]
@@ -358,6 +359,72 @@ class Writing(ReaderTestCase):
             writer.write(b"more")
         except RuntimeError as problem:
             return received, shown(problem)
+
+
+class Clients(ReaderTestCase):
+    """The reader and the writer of `asyncio.open_connection`."""
+
+    async def dial(self, ends):
+        listener = socket.create_server((ADDRESS, 0))
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        peer = listener.accept()[0]
+        listener.close()
+        ends.client.close()
+        ends.writer.transport.abort()
+        ends.reader, ends.writer, ends.client = reader, writer, peer
+        return ends
+
+    @compared()
+    async def test_messages_to_and_fro(self, ends):
+        ends, results = await self.dial(ends), []
+        for number in range(3):
+            ends.writer.write(b"message %d" % number)
+            await ends.writer.drain()
+            await ends.send(b"answer %d\n" % number)
+            results.append(await ends.reader.readline())
+        if isinstance(asyncio.get_running_loop(), Loop):
+            self.assertIsNot(type(ends.writer), asyncio.StreamWriter)
+        ends.writer.writelines([b"!", b"!"])
+        ends.writer.write_eof()
+        received = b""
+        ends.client.setblocking(False)
+        while data := await asyncio.get_running_loop().sock_recv(ends.client, 100):
+            received += data
+        return results, received
+
+    @compared()
+    async def test_drain_waits_while_the_peer_does_not_read(self, ends):
+        ends = await self.dial(ends)
+        writer = ends.writer
+        await writer.drain()
+        writer.transport.set_write_buffer_limits(1000)
+        writer.write(b"x" * 10_000_000)
+        task = asyncio.ensure_future(writer.drain())
+        await turns(10)
+        states = [task.done(), await outcome(asyncio.wait_for(writer.drain(), 0.01))]
+        ends.reset()
+        return states, (await outcome(task))[0], (await outcome(writer.drain()))[0]
+
+    @compared()
+    async def test_what_a_program_replaces(self, ends):
+        ends, written = await self.dial(ends), []
+        ends.writer.write = written.append
+        await ends.writer.drain()
+        ends.writer.write(b"mine")
+        del ends.writer.write
+        self.assertIs(type(ends.writer), asyncio.StreamWriter)
+        await ends.writer.drain()
+        ends.writer.other = 1
+        self.assertIs(type(ends.writer), asyncio.StreamWriter)
+        ends.writer.write(b"theirs")
+        await ends.writer.drain()
+        return written, await asyncio.get_running_loop().run_in_executor(None, ends.client.recv, 100)
+
+    @compared()
+    async def test_an_exception_of_the_reader_is_raised_by_drain(self, ends):
+        ends = await self.dial(ends)
+        ends.reader.set_exception(ValueError("mine"))
+        return await outcome(ends.writer.drain()), shown(ends.reader.exception()), await outcome(ends.writer.drain())
 
 
 if __name__ == "__main__":

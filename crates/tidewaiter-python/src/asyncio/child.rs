@@ -10,6 +10,7 @@ use pyo3::types::{PyBytes, PyString};
 use tidewaiter::process::{ExitStatus, Signal, SignalTarget};
 use tidewaiter::{ChildFd, Process, ProcessProtocol, Reason, Transport};
 
+use crate::asyncio::streams::{AsyncioStream, WeakStream};
 use crate::core::children;
 use crate::core::class::Core;
 use crate::core::context;
@@ -38,6 +39,8 @@ struct Objects {
 struct State {
     started: RefCell<Option<Started>>,
     objects: RefCell<Option<Objects>>,
+    /// The streams that take what arrives from the child's descriptors, in place of the protocol.
+    streams: RefCell<Vec<(ChildFd, WeakStream)>>,
 }
 
 /// A child process.
@@ -86,6 +89,12 @@ impl AsyncioChild {
         started.as_ref()?.process.pipe(child_fd)
     }
 
+    fn stream(&self, py: Python<'_>, child_fd: ChildFd) -> Option<WeakStream> {
+        let streams = self.0.get(py).streams.borrow();
+        let found = streams.iter().find(|(fd, _)| *fd == child_fd)?;
+        Some(found.1.clone())
+    }
+
     /// The child's place in its loop's table, once its process was started.
     pub(super) fn slot(&self, py: Python<'_>) -> Option<Slot<AsyncioChild>> {
         let started = self.0.get(py).started.borrow();
@@ -128,6 +137,10 @@ impl ProcessProtocol for ChildBridge {
     fn child_data_received(&mut self, _: &Process, child_fd: ChildFd, data: &[u8]) {
         self.0.call("pipe_data_received", |child| {
             let py = child.py();
+            if let Some(stream) = child.get().stream(py, child_fd) {
+                stream.feed(py, data)?;
+                return Ok(py.None().into_bound(py));
+            }
             let received = intern!(py, "pipe_data_received");
             let (child_fd, data) = (child_fd.into_pyobject(py)?, PyBytes::new(py, data));
             let args = [child_fd.as_any(), data.as_any()];
@@ -188,6 +201,7 @@ impl AsyncioChild {
                 protocol,
                 context,
             })),
+            streams: RefCell::default(),
         })))
     }
 
@@ -217,8 +231,23 @@ impl AsyncioChild {
         Ok((pid, pipes))
     }
 
+    /// From here on, `stream` takes what arrives from this descriptor, or else the protocol.
+    fn deliver_to(
+        &self,
+        py: Python<'_>,
+        child_fd: ChildFd,
+        stream: Option<&Bound<'_, AsyncioStream>>,
+    ) {
+        let mut streams = self.0.get(py).streams.borrow_mut();
+        streams.retain(|(fd, _)| *fd != child_fd);
+        if let Some(stream) = stream {
+            streams.push((child_fd, stream.get().weak(py)));
+        }
+    }
+
     /// From here on, `protocol` is called.
     fn set_protocol(&self, py: Python<'_>, protocol: Py<PyAny>) {
+        self.0.get(py).streams.borrow_mut().clear();
         let replaced = match self.0.get(py).objects.borrow_mut().as_mut() {
             Some(objects) => std::mem::replace(&mut objects.protocol, protocol),
             None => protocol,

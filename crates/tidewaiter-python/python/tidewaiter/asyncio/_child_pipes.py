@@ -83,6 +83,10 @@ class Pipe(asyncio.BaseTransport):
     def _drained(self) -> None:
         pass
 
+    def _deliver_plainly(self) -> None:
+        """Have the protocol itself take what arrives, in place of a stream."""
+        self._child._child.deliver_to(self._fd, None)
+
 
 class ReadPipe(Pipe, asyncio.ReadTransport):
     """The pipe of an output of a child."""

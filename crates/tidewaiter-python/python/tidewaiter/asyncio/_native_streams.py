@@ -1,22 +1,23 @@
 """
 Asyncio's stream readers and writers on the loop's own streams.
 
-A program gets the readers, writers and protocols that asyncio makes. On a new connection, they become objects of the
-classes here, unless they are of other classes than asyncio's own or something of them was replaced. The methods that
-must be fast are then those of an `AsyncioStream`. As soon as a program looks at private attributes of a reader, or sets
-an attribute, the object becomes what asyncio made again.
+A program gets the readers, writers and protocols that asyncio makes. On a new connection or child, they become objects
+of the classes here, unless they are of other classes than asyncio's own or something of them was replaced. The methods
+that must be fast are then those of an `AsyncioStream`. As soon as a program looks at private attributes of a reader, or
+sets an attribute, the object becomes what asyncio made again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from asyncio import StreamReader, StreamReaderProtocol, StreamWriter, streams
+from asyncio import StreamReader, StreamReaderProtocol, StreamWriter, streams, subprocess
+from asyncio.subprocess import SubprocessStreamProtocol
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tidewaiter._tidewaiter import AsyncioLoop, AsyncioStream, SocketTransport
+from tidewaiter._tidewaiter import AsyncioChild, AsyncioLoop, AsyncioStream, SocketTransport
 
 # The attributes of asyncio's reader that the stream keeps.
 _KEPT_BELOW = frozenset({"_buffer", "_eof", "_waiter", "_exception", "_transport", "_paused"})
@@ -24,24 +25,34 @@ _ATTRIBUTES = _KEPT_BELOW | {"_limit", "_loop"}
 # The methods that the stream has instead of the reader, and of the writer.
 _READER_METHODS = ("at_eof", "exception", "read", "readexactly", "readline", "readuntil")
 _WRITER_METHODS = ("drain", "write")
-_PROTOCOL_METHODS = frozenset(
-    name for base in StreamReaderProtocol.__mro__[:-1] for name, member in vars(base).items() if callable(member)
-)
+
+
+def _methods(kind: type) -> frozenset[str]:
+    return frozenset(name for base in kind.__mro__[:-1] for name, member in vars(base).items() if callable(member))
+
+
+_PROTOCOL_METHODS = _methods(StreamReaderProtocol)
+_CHILD_METHODS = _methods(SubprocessStreamProtocol)
+# Setting these changes what becomes of a child's output.
+_CHILD_ATTRIBUTES = _CHILD_METHODS | {"stdin", "stdout", "stderr"}
 
 
 def _members() -> list[tuple[object, ...]]:
     """The members of asyncio's classes, by which we see that a program has replaced some."""
-    classes = (StreamReader, StreamReaderProtocol, StreamReaderProtocol.__mro__[1], StreamWriter)
+    protocols = (StreamReaderProtocol, StreamReaderProtocol.__mro__[1], SubprocessStreamProtocol)
+    classes = (StreamReader, StreamWriter, *protocols)
     return [tuple(vars(one).values()) for one in classes]
 
 
 def _is_asyncios(kind: type) -> bool:
     methods = [member for member in vars(kind).values() if callable(member)]
-    return all(method.__module__ == streams.__name__ for method in methods)
+    return all(method.__module__ in (streams.__name__, subprocess.__name__) for method in methods)
 
 
 _MEMBERS = _members()
-_ARE_ASYNCIOS = all(map(_is_asyncios, (StreamReader, StreamReaderProtocol, StreamWriter)))
+_ARE_ASYNCIOS = all(map(_is_asyncios, (StreamReader, StreamReaderProtocol, StreamWriter, SubprocessStreamProtocol)))
+# By this code, we know a writer.
+_DRAIN = StreamWriter.drain.__code__
 
 
 class Reader(StreamReader):
@@ -85,6 +96,18 @@ class Protocol(StreamReaderProtocol):
         object.__setattr__(self, name, value)
 
 
+class ChildProtocol(SubprocessStreamProtocol):
+    """The protocol of a child with such readers."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in _CHILD_ATTRIBUTES:
+            for reader in (self.stdout, self.stderr):
+                if isinstance(reader, Reader):
+                    _leave(reader)
+            _become(self, SubprocessStreamProtocol)
+        object.__setattr__(self, name, value)
+
+
 class Writer(StreamWriter):
     """A writer above a stream."""
 
@@ -108,8 +131,13 @@ def _kept_below(name: str) -> property:
 for _name in _KEPT_BELOW:
     setattr(Reader, _name, _kept_below(_name))
 
-for _ours, _asyncios in ((Reader, StreamReader), (Protocol, StreamReaderProtocol), (Writer, StreamWriter)):
-    _ours.__name__, _ours.__qualname__, _ours.__module__ = _asyncios.__name__, _asyncios.__qualname__, streams.__name__
+for _ours in (Reader, Protocol, ChildProtocol, Writer):
+    _asyncios = _ours.__mro__[1]
+    _ours.__name__, _ours.__qualname__, _ours.__module__ = (
+        _asyncios.__name__,
+        _asyncios.__qualname__,
+        _asyncios.__module__,
+    )
 
 
 def _become(thing: object, kind: type) -> None:
@@ -131,32 +159,66 @@ def adopt(connection: SocketTransport, protocol: StreamReaderProtocol) -> Asynci
     """Have a stream of a new connection take what arrives, if asyncio's own classes would."""
     reference = protocol._stream_reader_wr
     reader = None if reference is None else reference()
-    if reader is None or not _may_adopt(connection._loop, protocol, reader):
+    loop = connection._loop
+    if reader is None or not _may_adopt(loop, protocol, _PROTOCOL_METHODS) or not _is_new(reader, loop, None):
         return None
+    stream = AsyncioStream(loop, connection, protocol, min(vars(reader)["_limit"], sys.maxsize))
+    _become_native(reader, stream)
+    callback = protocol._client_connected_cb
+    if callback is not None:
+        protocol._client_connected_cb = partial(_connected, protocol, callback, stream)
+    else:
+        vars(reader)["exception"] = partial(_exception, stream)
+    _become(protocol, Protocol)
+    return stream
+
+
+def adopt_child(child: AsyncioChild, transport: Any, protocol: Any) -> None:
+    """Have streams take the outputs of a new child and write to its input, if asyncio's own classes would."""
+    loop = transport._loop
+    if type(protocol) is not SubprocessStreamProtocol or not _may_adopt(loop, protocol, _CHILD_METHODS):
+        return
+    for fd, reader in ((1, protocol.stdout), (2, protocol.stderr)):
+        pipe = transport.get_pipe_transport(fd)
+        if reader is None or not _is_new(reader, loop, pipe):
+            continue
+        stream = AsyncioStream(loop, pipe, None, min(vars(reader)["_limit"], sys.maxsize))
+        stream.attach(pipe)
+        _become_native(reader, stream)
+        child.deliver_to(fd, stream)
+    writer, pipe = protocol.stdin, transport.get_pipe_transport(0)
+    if type(writer) is StreamWriter and writer.transport is pipe:
+        _write_by(writer, AsyncioStream(loop, pipe, protocol, 0))
+    _become(protocol, ChildProtocol)
+
+
+def _is_new(reader: StreamReader, loop: Any, transport: object) -> bool:
+    """Whether a reader is as asyncio has just made it, for this transport."""
     held = vars(reader)
-    stream = AsyncioStream(connection._loop, connection, protocol, min(held["_limit"], sys.maxsize))
+    return (
+        type(reader) is StreamReader
+        and held.keys() == _ATTRIBUTES
+        and type(held["_limit"]) is int
+        and held["_loop"] is loop
+        and held["_transport"] is transport
+        and not any(held[name] for name in _KEPT_BELOW if name != "_transport")
+    )
+
+
+def _become_native(reader: StreamReader, stream: AsyncioStream) -> None:
+    held = vars(reader)
     for name in _KEPT_BELOW:
         del held[name]
     held["_stream"] = stream
     for method in _READER_METHODS:
         held[method] = getattr(stream, method)
     _become(reader, Reader)
-    callback = protocol._client_connected_cb
-    if callback is not None:
-        protocol._client_connected_cb = partial(_connected, protocol, callback, stream)
-    _become(protocol, Protocol)
-    return stream
 
 
-def _may_adopt(loop: Any, protocol: Any, reader: StreamReader) -> bool:
-    held = vars(reader)
+def _may_adopt(loop: Any, protocol: Any, methods: frozenset[str]) -> bool:
     return (
-        type(reader) is StreamReader
-        and held.keys() == _ATTRIBUTES
-        and type(held["_limit"]) is int
-        and held["_loop"] is protocol._loop is loop
-        and not any(held[name] for name in _KEPT_BELOW)
-        and _PROTOCOL_METHODS.isdisjoint(vars(protocol))
+        protocol._loop is loop
+        and methods.isdisjoint(vars(protocol))
         and not loop.get_debug()
         and type(loop).call_soon is AsyncioLoop.call_soon
         and "call_soon" not in vars(loop)
@@ -175,9 +237,31 @@ def _connected(
     """Call the program's callback of a server. `reader` and `writer` are asyncio's."""
     protocol._client_connected_cb = callback
     if type(writer) is StreamWriter and type(reader) is Reader:
-        vars(writer).update(drain=stream.drain, write=writer.transport.write)
-        _become(writer, Writer)
+        _write_by(writer, stream)
     return callback(reader, writer)
+
+
+def _write_by(writer: StreamWriter, stream: AsyncioStream) -> None:
+    vars(writer).update(drain=stream.drain, write=writer.transport.write)
+    _become(writer, Writer)
+
+
+def _exception(stream: AsyncioStream) -> BaseException | None:
+    """
+    As `StreamReader.exception`, which a writer asks for in `drain`.
+
+    Asyncio makes the writer of a client's connection itself, and tells nobody: this is the first that we see of it.
+    """
+    caller = sys._getframe(1)
+    if caller.f_code is _DRAIN:
+        writer = caller.f_locals["self"]
+        held = vars(writer)
+        reader = held.get("_reader")
+        if type(reader) is Reader and type(writer) is StreamWriter and held.keys().isdisjoint(_WRITER_METHODS):
+            if vars(reader)["_stream"] is stream and stream.is_above(writer.transport):
+                vars(reader)["exception"] = stream.exception
+                _write_by(writer, stream)
+    return stream.exception()
 
 
 async def drained(reader: Any, transport: Any, protocol: Any) -> None:

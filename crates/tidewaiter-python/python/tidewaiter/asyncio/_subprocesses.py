@@ -12,6 +12,7 @@ from typing import Any
 
 from tidewaiter._programs import end_of
 from tidewaiter._tidewaiter import AsyncioChild, AsyncioLoop, Core
+from tidewaiter.asyncio import _native_streams
 from tidewaiter.asyncio._child_pipes import Pipe
 from tidewaiter.asyncio._plan import Plan
 from tidewaiter.asyncio._popen import ChildProcess
@@ -47,6 +48,7 @@ class ChildTransport(asyncio.SubprocessTransport):
             self._pipes[fd] = plan.kind_of(fd)(self, fd, self._child.pipe(fd))
         self._loop._children.add(self)
         self._tell(self._protocol.connection_made, self)
+        _native_streams.adopt_child(self._child, self, self._protocol)
 
     def _tell(self, callback: Callable[..., object], *args: object) -> None:
         """Call the protocol. The loop's exception handler gets what it raises."""

@@ -181,7 +181,7 @@ impl CallState {
         }
         if self.method.get() == Method::Drain {
             stream.check(py)?;
-            let writable = stream.connection.get().is_writable(py);
+            let writable = stream.below.is_writable(py)?;
             return Ok(writable.then(|| Step::Return(py.None().into_bound(py))));
         }
         let mut offset = self.offset.get();
@@ -296,7 +296,7 @@ impl CallState {
             (Method::Drain, reader) => {
                 let exception_of = reader.unwrap_or_else(|| stream.as_any().clone());
                 let home = state.home.bind(py);
-                let arguments = (exception_of, &state.connection, &state.protocol);
+                let arguments = (exception_of, state.below.transport(py), &state.protocol);
                 home.call_method1(intern!(py, "_drained"), arguments)
             }
             (_, Some(reader)) => self.delegate_read(&reader),

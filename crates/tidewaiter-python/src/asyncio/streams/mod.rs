@@ -1,7 +1,8 @@
-//! The Python class `AsyncioStream`: a connection as `asyncio.StreamReader` and `asyncio.StreamWriter` see it, without a call
-//! of Python's between the connection and the task that reads.
+//! The Python class `AsyncioStream`: a connection or a pipe as `asyncio.StreamReader` and `asyncio.StreamWriter` see it, without
+//! a call of Python's between it and the task that reads.
 
 mod argument;
+mod below;
 pub(crate) mod call;
 mod reading;
 mod received;
@@ -18,6 +19,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyType};
 
+use self::below::Below;
 use self::received::Received;
 use self::waiter::StreamWaiter;
 use super::face::AsyncioLoop;
@@ -27,10 +29,11 @@ use crate::core::lock::Locked;
 /// What asyncio keeps in a reader's attributes.
 struct State {
     home: Py<AsyncioLoop>,
-    connection: Py<SocketTransport>,
-    protocol: Py<PyAny>,
+    below: Below,
+    /// The protocol by which a writer waits, if there may be one.
+    protocol: Option<Py<PyAny>>,
     limit: usize,
-    /// Whether the reader knows its connection.
+    /// Whether the reader knows its transport.
     attached: Cell<bool>,
     received: RefCell<Received>,
     eof: Cell<bool>,
@@ -79,7 +82,7 @@ impl State {
             && !self.paused.get()
             && self.received.borrow().len(py) > self.limit.saturating_mul(2)
         {
-            self.connection.get().pause_reading(py)?;
+            self.below.pause_reading(py)?;
             self.paused.set(true);
         }
         Ok(())
@@ -133,7 +136,7 @@ impl State {
 
     fn resume(&self, py: Python<'_>) -> PyResult<()> {
         self.paused.set(false);
-        SocketTransport::resume_reading(self.connection.bind(py))
+        self.below.resume_reading(py)
     }
 }
 
@@ -153,7 +156,11 @@ impl AsyncioStream {
         let adopted =
             home.call_method1(py, intern!(py, "_adopt_stream"), (connection, protocol))?;
         let stream = adopted.extract::<Option<Bound<'_, AsyncioStream>>>(py)?;
-        Ok(stream.map(|stream| WeakStream(Rc::downgrade(stream.get().0.get(py)))))
+        Ok(stream.map(|stream| stream.get().weak(py)))
+    }
+
+    pub(super) fn weak(&self, py: Python<'_>) -> WeakStream {
+        WeakStream(Rc::downgrade(self.state(py)))
     }
 
     fn state<'a>(&'a self, py: Python<'a>) -> &'a Rc<State> {
@@ -166,13 +173,13 @@ impl AsyncioStream {
     #[new]
     fn new(
         home: Py<AsyncioLoop>,
-        connection: Py<SocketTransport>,
-        protocol: Py<PyAny>,
+        transport: Bound<'_, PyAny>,
+        protocol: Option<Py<PyAny>>,
         limit: usize,
     ) -> AsyncioStream {
         AsyncioStream(Locked::new(Rc::new(State {
             home,
-            connection,
+            below: Below::new(transport),
             protocol,
             limit,
             attached: Cell::new(false),
@@ -185,17 +192,22 @@ impl AsyncioStream {
         })))
     }
 
-    /// Tells the reader of its connection. Returns false if that is not this one, or if it was told before.
+    /// Whether this transport is the one below the stream.
+    fn is_above(&self, py: Python<'_>, transport: &Bound<'_, PyAny>) -> bool {
+        transport.is(self.state(py).below.transport(py))
+    }
+
+    /// Tells the reader of its transport. Returns false if that is not this one, or if it was told before.
     fn attach(&self, py: Python<'_>, transport: &Bound<'_, PyAny>) -> bool {
         let state = self.state(py);
-        transport.is(&state.connection) && !state.attached.replace(true)
+        self.is_above(py, transport) && !state.attached.replace(true)
     }
 
     /// The values of the attributes that asyncio's reader has.
     fn attributes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let state = self.state(py);
         let attributes = PyDict::new(py);
-        let connection = state.attached.get().then_some(&state.connection);
+        let connection = state.attached.get().then(|| state.below.transport(py));
         let buffer = PyByteArray::new(py, state.received.borrow().bytes(py));
         attributes.set_item("_buffer", buffer)?;
         attributes.set_item("_eof", state.eof.get())?;
@@ -214,8 +226,7 @@ impl AsyncioStream {
         drop(replaced);
         let dropped = (state.waiter.take(), state.received.take());
         drop(dropped);
-        state.connection.get().deliver_plainly(py);
-        Ok(())
+        state.below.deliver_plainly(py)
     }
 
     fn exception(&self, py: Python<'_>) -> Option<Py<PyAny>> {
@@ -259,7 +270,10 @@ impl AsyncioStream {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let state = self.0.visited();
         visit.call(&state.home)?;
-        visit.call(&state.connection)?;
+        match &state.below {
+            Below::Connection(connection) => visit.call(connection)?,
+            Below::Pipe(pipe) => visit.call(pipe)?,
+        }
         visit.call(&state.protocol)?;
         for object in [&state.exception, &state.reader] {
             if let Ok(object) = object.try_borrow() {
