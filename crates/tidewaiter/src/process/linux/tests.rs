@@ -426,7 +426,12 @@ fn a_host_without_standard_streams_can_have_children() {
         unsafe { libc::close(number) };
     }
     let (text, status) = run(&shell("echo out; echo err >&2").stderr(Stdio::SameAs(1)));
-    let inherited = run(&shell("test -e /proc/self/fd/0 && exit 7; exit 8").stdin(Stdio::Inherit));
+    let script = "for n in 0 2 5; do test -e /proc/self/fd/$n && exit 7; done; exit 8";
+    let missing = shell(script)
+        .stdin(Stdio::Inherit)
+        .stderr(Stdio::SameAs(0))
+        .fd(5, Stdio::SameAs(0));
+    let inherited = run(&missing);
     // Restores them for the test harness.
     let [input, output, errors] = streams;
     rustix::stdio::dup2_stdin(input).expect("its number is free");

@@ -66,8 +66,9 @@ fn decode(report: &libc::siginfo_t) -> Option<ExitStatus> {
 /// Returns the most memory that this process has had in RAM so far, in bytes.
 pub(super) fn own_peak() -> u64 {
     let mut report = MaybeUninit::<libc::rusage>::zeroed();
+    // The thread's report tells the same peak, and is faster, as the kernel adds up no times for it.
     // SAFETY: `report` has room for the report.
-    unsafe { libc::getrusage(libc::RUSAGE_SELF, report.as_mut_ptr()) };
+    unsafe { libc::getrusage(libc::RUSAGE_THREAD, report.as_mut_ptr()) };
     // SAFETY: all zero is valid, and so is what the kernel wrote.
     let report = unsafe { report.assume_init() };
     usage_of(&report).peak_memory.unwrap_or(0)

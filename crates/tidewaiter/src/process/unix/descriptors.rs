@@ -106,7 +106,8 @@ impl Descriptors {
     fn take_ours(&mut self, number: u32, stdio: &Stdio) -> io::Result<()> {
         let childs = raw(number)?;
         match *stdio {
-            Stdio::Inherit if is_open(childs).is_ok() => self.place(childs, childs),
+            // A standard stream that we have closed is missed by the child: its number is given to nothing else.
+            Stdio::Inherit if childs <= 2 || is_open(childs).is_ok() => self.place(childs, childs),
             Stdio::Descriptor(ours) => {
                 is_open(ours)?;
                 self.place(ours, childs);
@@ -141,6 +142,7 @@ impl Descriptors {
             (Stdio::File { path, access }, _) => file::open(path, *access)?,
             _ => return Ok(()),
         };
+        let made = above_standard_streams(made)?;
         self.place(made.as_raw_fd(), childs);
         self.made.push(made);
         Ok(())
@@ -154,7 +156,9 @@ impl Descriptors {
                 .and_then(|childs| Ok((childs, raw(other)?)))
                 .map_err(failed)?;
             let placed = self.placements.iter().find(|place| place.childs == other);
-            if let Some(&Placement { ours, .. }) = placed {
+            if let Some(&Placement { ours, .. }) = placed
+                && is_open(ours).is_ok()
+            {
                 self.place(ours, childs);
             }
         }

@@ -293,7 +293,7 @@ fn parent(command: &Command) -> io::Result<Option<Pid>> {
     Ok(Some(rustix::process::getpid()))
 }
 
-/// Gives the child one of its descriptors.
+/// Gives the child one of its descriptors. A standard stream of ours that is closed stays so.
 ///
 /// # Safety
 ///
@@ -305,7 +305,8 @@ unsafe fn put(place: Placement) -> bool {
         return unsafe { libc::dup2(ours, childs) } == childs;
     }
     // SAFETY: the call only changes whether the descriptor survives `execve`.
-    unsafe { libc::fcntl(childs, libc::F_SETFD, 0) != -1 }
+    let kept = unsafe { libc::fcntl(childs, libc::F_SETFD, 0) } != -1;
+    kept || (childs <= 2 && last_errno() == Errno::BADF)
 }
 
 /// Returns the null-terminated array that `execve` takes.
