@@ -75,7 +75,7 @@ pub(crate) async fn run_all(
     Ok(())
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let word = |n, usual| {
         std::env::args()
             .nth(n)
@@ -84,7 +84,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (at_once, seconds) = (word(1, 4)?, word(2, 60)?);
     let limit = Duration::from_secs(seconds.try_into()?);
     let reactor = Reactor::new()?;
-    let (commands, _) = io::stdio(&reactor)?.split();
+    let commands = io::stdin(&reactor)?;
     let all = run_all(&reactor, commands, at_once, limit, |ended| {
         println!("{ended}");
     });

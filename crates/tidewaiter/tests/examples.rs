@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -37,6 +37,8 @@ mod hand_over;
 #[cfg(windows)]
 #[path = "../examples/hand_over_windows.rs"]
 mod hand_over_windows;
+#[path = "../examples/job_runner.rs"]
+mod job_runner;
 #[path = "../examples/pipe.rs"]
 mod pipe;
 #[path = "../examples/proxy.rs"]
@@ -94,6 +96,7 @@ fn is_an_example() -> Result<(), Box<dyn Error>> {
         Ok("hand_over") => hand_over::main(),
         #[cfg(windows)]
         Ok("hand_over_windows") => hand_over_windows::main(),
+        Ok("job_runner") => job_runner::main(),
         Ok("pipe") => pipe::main(),
         Ok("simulated") => simulated::main(),
         Ok("simulated_tasks") => simulated_tasks::main(),
@@ -488,6 +491,27 @@ fn messages_come_back_over_the_pipe_one_by_one() {
     assert!(said.contains(expected), "{said}");
 }
 
+/// Goal: what the job runner prints reaches a program that reads its output.
+#[test]
+fn the_job_runner_prints_into_a_pipe() {
+    let echo = if cfg!(windows) { "cmd /c echo" } else { "echo" };
+    let mut runner = command("job_runner", &["2", "60"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the example starts");
+    let mut jobs = runner.stdin.take().expect("it is a pipe");
+    write!(jobs, "{echo} one\n{echo} two\n").expect("the example reads them");
+    drop(jobs);
+    let output = runner.wait_with_output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    for word in ["one", "two"] {
+        let expected = format!("{echo} {word}: exit code 0: {word}");
+        assert!(said.contains(&expected), "{said}");
+    }
+}
+
 #[test]
 fn the_simulated_protocol_passes_its_own_test() {
     let said = run("simulated", &[]);
@@ -577,7 +601,7 @@ fn a_client_is_served_by_the_process_that_got_a_copy_of_the_listener() {
     use std::io::{BufRead, BufReader};
     let mut command = command("hand_over_windows", &["127.0.0.1:0"]);
     let mut parent = command
-        .stdout(std::process::Stdio::piped())
+        .stdout(Stdio::piped())
         .spawn()
         .expect("the example starts");
     let mut lines = BufReader::new(parent.stdout.take().expect("it is a pipe")).lines();

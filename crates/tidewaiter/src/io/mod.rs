@@ -29,5 +29,5 @@ pub use listener::Listener;
 pub use lookup::lookup_host;
 pub use received::Chunk;
 pub use signals::{Signals, ctrl_c};
-pub use standard::stdio;
+pub use standard::{stdin, stdio};
 pub use stream::Stream;

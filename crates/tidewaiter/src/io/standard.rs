@@ -3,6 +3,7 @@
 use std::io;
 use std::rc::Rc;
 
+use super::halves::ReadHalf;
 use super::shared::{Inlet, Shared};
 use super::stream::Stream;
 use crate::port::RawDescriptor;
@@ -11,7 +12,8 @@ use crate::reactor::Reactor;
 /// Opens standard input and output as one stream: what arrives at standard input is read, and what is written goes to
 /// standard output. See [`Reactor::standard_io`] for what they may be.
 ///
-/// Dropping the stream, or the half that writes, ends standard output once what was written has gone out.
+/// Dropping the stream, or the half that writes, ends standard output once what was written has gone out: what `println!`
+/// writes after that goes nowhere. [`stdin`] leaves standard output alone.
 ///
 /// # Errors
 ///
@@ -31,12 +33,37 @@ use crate::reactor::Reactor;
 /// })??;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[doc(alias = "stdin")]
 #[doc(alias = "stdout")]
 pub fn stdio(reactor: &Reactor) -> io::Result<Stream> {
     let shared = Rc::<Shared>::default();
     let transport = reactor.standard_io(Inlet::of(&shared))?;
     Ok(Stream::new(&transport, shared))
+}
+
+/// Opens standard input alone; standard output stays the program's, for `println!` and the like. See
+/// [`Reactor::standard_input`].
+///
+/// # Errors
+///
+/// As [`Reactor::standard_input`].
+///
+/// ```no_run
+/// use tidewaiter::frames::{FramedRead, Lines};
+///
+/// let reactor = tidewaiter::Reactor::new()?;
+/// let mut lines = FramedRead::new(tidewaiter::io::stdin(&reactor)?, Lines::new());
+/// reactor.block_on(async {
+///     while let Some(line) = lines.next().await {
+///         println!("{} bytes", line?.len());
+///     }
+///     Ok::<(), tidewaiter::frames::FrameError>(())
+/// })??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn stdin(reactor: &Reactor) -> io::Result<ReadHalf> {
+    let shared = Rc::new(Shared::of_one_direction());
+    let transport = reactor.standard_input(Inlet::of(&shared))?;
+    Ok(ReadHalf::new(&transport, shared))
 }
 
 impl Stream {

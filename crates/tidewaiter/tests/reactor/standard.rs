@@ -33,6 +33,7 @@ mod parts {
         match part {
             "echo" => echo(),
             "tasks" => tasks(),
+            "input" => input(),
             "half" => half(),
             "flood" => flood(),
             "leave" => leave(),
@@ -86,6 +87,31 @@ mod parts {
             }
         });
         copied.expect("it runs").expect("the streams work");
+        0
+    }
+
+    /// Reads standard input alone, to its end or to a `q`, and then prints how much that was.
+    fn input() -> i32 {
+        let reactor = reactor();
+        let read = reactor.block_on(async {
+            let mut input = tidewaiter::io::stdin(&reactor)?;
+            std::io::stdout().write_all(READY)?;
+            let mut read = Vec::new();
+            while !read.ends_with(b"q") {
+                let chunk = input.read_chunk().await?;
+                if chunk.is_empty() {
+                    break;
+                }
+                read.extend_from_slice(&chunk);
+            }
+            drop(input);
+            while reactor.metrics().living.transports > 0 {
+                tidewaiter::yield_now().await;
+            }
+            Ok::<usize, std::io::Error>(read.len())
+        });
+        let read = read.expect("it runs").expect("the stream works");
+        writeln!(std::io::stdout(), "{read} bytes").expect("it is still ours");
         0
     }
 
@@ -368,6 +394,24 @@ fn output_ends_while_input_goes_on() {
     input.write_all(b"more").expect("the child reads on");
     drop(input);
     expect_success(child);
+}
+
+/// Goal: a program that reads standard input by the loop prints as any other, while the input is open and afterwards.
+#[test]
+fn input_alone_leaves_the_output_to_the_program() {
+    for (sent, ends) in [("some bytes", true), ("enough q", false)] {
+        let mut child = start("input", Stdio::piped(), Stdio::piped());
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(sent.as_bytes()).expect("the child reads");
+        let input = (!ends).then_some(input);
+        let mut received = Vec::new();
+        let output = child.stdout.as_mut().unwrap();
+        output.read_to_end(&mut received).expect("it is a pipe");
+        let printed = format!("{} bytes\n", sent.len());
+        assert_eq!(after_ready(&received), printed.as_bytes());
+        expect_success(child);
+        drop(input);
+    }
 }
 
 #[test]

@@ -46,7 +46,42 @@ impl Reactor {
     pub fn standard_io(&self, protocol: impl Protocol + 'static) -> io::Result<Transport> {
         let input = standard::number(StandardStream::Input);
         let output = standard::number(StandardStream::Output);
-        self.join(Some(input), Some(output), true, Box::new(protocol))
+        let ours = &[StandardStream::Input, StandardStream::Output];
+        self.join(Some(input), Some(output), ours, Box::new(protocol))
+    }
+
+    /// As [`standard_io`](Reactor::standard_io), for standard input alone: nothing can be written, and standard output
+    /// stays the program's, for `println!` and the like.
+    ///
+    /// # Errors
+    ///
+    /// As [`standard_io`](Reactor::standard_io).
+    ///
+    /// ```no_run
+    /// use tidewaiter::{Protocol, Reactor, Reason, Transport};
+    ///
+    /// struct Count(usize);
+    ///
+    /// impl Protocol for Count {
+    ///     fn data_received(&mut self, _: &Transport, data: &[u8]) {
+    ///         self.0 += data.len();
+    ///     }
+    ///
+    ///     fn connection_lost(&mut self, transport: &Transport, _: Reason) {
+    ///         println!("{} bytes", self.0);
+    ///         transport.reactor().stop();
+    ///     }
+    /// }
+    ///
+    /// let reactor = Reactor::new()?;
+    /// reactor.standard_input(Count(0))?;
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn standard_input(&self, protocol: impl Protocol + 'static) -> io::Result<Transport> {
+        let input = standard::number(StandardStream::Input);
+        let ours = &[StandardStream::Input];
+        self.join(Some(input), None, ours, Box::new(protocol))
     }
 
     /// As [`standard_io`](Reactor::standard_io), for other descriptors of this process: what arrives at `input` is
@@ -65,7 +100,7 @@ impl Reactor {
         output: Option<RawDescriptor>,
         protocol: impl Protocol + 'static,
     ) -> io::Result<Transport> {
-        self.join(input.map(Some), output.map(Some), false, Box::new(protocol))
+        self.join(input.map(Some), output.map(Some), &[], Box::new(protocol))
     }
 
     /// Joins two streams, each of which may be missing, or there and closed.
@@ -73,7 +108,7 @@ impl Reactor {
         &self,
         input: Option<Option<RawDescriptor>>,
         output: Option<Option<RawDescriptor>>,
-        standard: bool,
+        ours: &'static [StandardStream],
         protocol: Box<dyn Protocol>,
     ) -> io::Result<Transport> {
         self.check_open().map_err(io::Error::other)?;
@@ -84,7 +119,7 @@ impl Reactor {
         }
         let ends = Rc::new(Ends {
             protocol: RefCell::new(protocol),
-            standard,
+            ours,
             transport: RefCell::new(None),
             reading: RefCell::new(None),
             relayed: RefCell::new(None),
@@ -159,8 +194,8 @@ impl Reactor {
 struct Ends {
     /// The program's protocol. Only the loop calls it, one call at a time.
     protocol: RefCell<Box<dyn Protocol>>,
-    /// Whether these are the standard streams of the process, which it is to give up at the end.
-    standard: bool,
+    /// The standard streams of the process among them, which it is to give up at the end.
+    ours: &'static [StandardStream],
     transport: RefCell<Option<Transport>>,
     /// The thread that reads, if there is one.
     reading: RefCell<Option<Relay>>,
@@ -170,16 +205,15 @@ struct Ends {
 
 impl Ends {
     fn write_lost(&self, transport: &Transport) {
-        if self.standard {
+        if self.ours.contains(&StandardStream::Output) {
             standard::give_up(StandardStream::Output);
         }
         self.protocol.borrow_mut().write_connection_lost(transport);
     }
 
     fn lost(&self, transport: &Transport, reason: Reason) {
-        if self.standard && !matches!(reason, Reason::Stopped) {
-            standard::give_up(StandardStream::Input);
-            standard::give_up(StandardStream::Output);
+        if !matches!(reason, Reason::Stopped) {
+            self.ours.iter().copied().for_each(standard::give_up);
         }
         self.protocol
             .borrow_mut()
