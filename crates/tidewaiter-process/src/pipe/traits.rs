@@ -63,11 +63,11 @@ impl tokio::io::AsyncWrite for ChildPipe {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_writing(context, bytes)
+        futures_io::AsyncWrite::poll_write(self, context, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_flushing(context)
+        futures_io::AsyncWrite::poll_flush(self, context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
