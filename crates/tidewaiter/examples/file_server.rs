@@ -42,14 +42,16 @@ impl FrameProtocol for Server {
 fn send(transport: Transport, path: PathBuf) {
     let reactor = transport.reactor().clone();
     reactor.open_file(path, FileOptions::new(), move |_, file| match file {
-        Ok(file) => transport.send_file(&file, .., |transport, sent| match sent {
-            Ok(_) => transport.lose_connection(),
-            // The client must not take a part for the whole.
-            Err(error) => {
-                println!("{transport:?}: {error}");
-                transport.abort_connection();
-            }
-        }),
+        Ok(file) => {
+            transport.send_file(&file, .., |transport, sent| match sent {
+                Ok(_) => transport.lose_connection(),
+                // The client must not take a part for the whole.
+                Err(error) => {
+                    println!("{transport:?}: {error}");
+                    transport.abort_connection();
+                }
+            });
+        }
         Err(error) => refuse(&transport, &error.to_string()),
     });
 }

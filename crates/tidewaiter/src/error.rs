@@ -268,6 +268,11 @@ pub enum SendFileError {
         /// How many bytes the OS took. The peer may not have received them all.
         sent: u64,
     },
+    /// [`FileTransfer::cancel`](crate::FileTransfer::cancel) was called.
+    Cancelled {
+        /// How many bytes are sent before what was written behind the file.
+        sent: u64,
+    },
     /// The file could not be read.
     File {
         /// How many bytes were sent.
@@ -284,6 +289,7 @@ impl SendFileError {
         match self {
             SendFileError::FileEnded { sent }
             | SendFileError::ConnectionLost { sent }
+            | SendFileError::Cancelled { sent }
             | SendFileError::File { sent, .. } => *sent,
         }
     }
@@ -296,6 +302,7 @@ impl fmt::Display for SendFileError {
             SendFileError::ConnectionLost { sent } => {
                 write!(f, "the connection was lost after {sent} bytes")
             }
+            SendFileError::Cancelled { sent } => write!(f, "cancelled after {sent} bytes"),
             SendFileError::File { sent, source } => write!(f, "after {sent} bytes: {source}"),
         }
     }
@@ -305,7 +312,9 @@ impl std::error::Error for SendFileError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             SendFileError::File { source, .. } => Some(source),
-            SendFileError::FileEnded { .. } | SendFileError::ConnectionLost { .. } => None,
+            SendFileError::FileEnded { .. }
+            | SendFileError::ConnectionLost { .. }
+            | SendFileError::Cancelled { .. } => None,
         }
     }
 }
@@ -464,6 +473,7 @@ impl From<SendFileError> for io::Error {
         let kind = match error {
             SendFileError::FileEnded { .. } => io::ErrorKind::UnexpectedEof,
             SendFileError::ConnectionLost { .. } => io::ErrorKind::ConnectionAborted,
+            SendFileError::Cancelled { .. } => io::ErrorKind::Interrupted,
             SendFileError::File {
                 source: FileError::Os { ref source, .. },
                 ..

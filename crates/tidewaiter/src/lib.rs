@@ -64,9 +64,9 @@ pub use simulate::simulate;
 pub use transport::{
     Adopter, ChildFd, CommandError, CommandFailure, CommandOptions, CommandOutput, CommandPool,
     CommandRun, ConnectOptions, ConnectionTimeout, Connector, DatagramProtocol, DatagramTransport,
-    Factory, File, FileOperation, GroupListener, IntoProducer, IntoProtocol, Listener, Pause,
-    Process, ProcessProtocol, Producer, ProducerKind, Protocol, ReactorGroup, RemoteProcess,
-    RemoteTransport, ResizeWatch, SerialPort, SourcePauser, Transport, TransportId,
+    Factory, File, FileOperation, FileTransfer, GroupListener, IntoProducer, IntoProtocol,
+    Listener, Pause, Process, ProcessProtocol, Producer, ProducerKind, Protocol, ReactorGroup,
+    RemoteProcess, RemoteTransport, ResizeWatch, SerialPort, SourcePauser, Transport, TransportId,
 };
 
 /// The README's example compiles.

@@ -24,8 +24,8 @@ pub use listener::Listener;
 pub use serial::SerialPort;
 pub use standard::ResizeWatch;
 pub use stream::{
-    ConnectionTimeout, IntoProducer, Pause, Producer, ProducerKind, Protocol, RemoteTransport,
-    SourcePauser, Transport, TransportId,
+    ConnectionTimeout, FileTransfer, IntoProducer, Pause, Producer, ProducerKind, Protocol,
+    RemoteTransport, SourcePauser, Transport, TransportId,
 };
 
 use std::fmt;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tidewaiter::{File, FileOptions, Reactor, SendFileError, Transport};
+use tidewaiter::{File, FileOptions, FileTransfer, Reactor, SendFileError, Transport};
 
 use super::processes::{Watch, role_output, start};
 use super::support::{
@@ -187,6 +187,111 @@ fn a_peer_that_does_not_read_stops_the_file() {
     );
     run_clean(&reactor);
     assert_eq!(log.take(), ["told", "lost"]);
+}
+
+/// Goal: the peer receives as many bytes of a cancelled file as the sender is told, and then what was written behind it.
+/// Method: the client stops reading at the first bytes, and goes on once the sender was told.
+#[test]
+fn a_cancelled_file_ends_and_the_connection_goes_on() {
+    let reactor = reactor();
+    let scratch = scratch("cancelled");
+    let content = pattern(crate::MUCH);
+    let (all, told) = (content.clone(), Rc::new(Cell::new(None)));
+    let sent = Rc::clone(&told);
+    with_file(&reactor, scratch.path(), content, move |reactor, file| {
+        let transfer = Rc::new(RefCell::new(None::<FileTransfer>));
+        let paused = Rc::new(RefCell::new(None::<Transport>));
+        let (begun, reader) = (Rc::clone(&transfer), Rc::clone(&paused));
+        let server = Script::new().made(move |transport| {
+            let (told, reader) = (Rc::clone(&told), Rc::clone(&reader));
+            let transfer = transport.send_file(&file, .., move |transport, sent| {
+                let Err(SendFileError::Cancelled { sent }) = sent else {
+                    panic!("it was cancelled: {sent:?}");
+                };
+                told.set(Some(sent));
+                transport.write(b"last");
+                transport.lose_connection();
+                let reader = reader.take().expect("it is paused");
+                reader.resume_producing();
+            });
+            transport.write(b"behind");
+            begun.replace(Some(transfer));
+        });
+        let received = Rc::new(RefCell::new(Vec::new()));
+        let data = Rc::clone(&received);
+        let client = Script::new()
+            .data(move |transport, bytes| {
+                data.borrow_mut().extend_from_slice(bytes);
+                if let Some(transfer) = transfer.take() {
+                    transport.pause_producing();
+                    paused.replace(Some(transport.clone()));
+                    transfer.cancel();
+                    transfer.clone().cancel();
+                }
+            })
+            .lost(move |transport, reason| {
+                assert!(reason.is_done(), "{reason}");
+                let sent = sent.get().expect("it was told before");
+                assert!(sent < all.len() as u64, "a part was not sent");
+                let sent = usize::try_from(sent).expect("it is in memory");
+                let parts: [&[u8]; 3] = [&all[..sent], b"behind", b"last"];
+                assert!(received.take() == parts.concat(), "{sent} bytes, and more");
+                transport.reactor().stop();
+            });
+        pair(reactor, client, server);
+    });
+    run_clean(&reactor);
+}
+
+#[test]
+fn files_that_wait_are_cancelled_and_what_is_behind_them_is_sent() {
+    let (reactor, log) = (reactor(), Log::default());
+    let scratch = scratch("waiting");
+    let told = log.clone();
+    with_file(
+        &reactor,
+        scratch.path(),
+        pattern(1000),
+        move |reactor, file| {
+            let answer = move |transport: &Transport| {
+                let cancelled = |name: &'static str| {
+                    let told = told.clone();
+                    transport.send_file(&file, .., move |_, sent| {
+                        assert!(matches!(sent, Err(SendFileError::Cancelled { sent: 0 })));
+                        told.add(name);
+                    })
+                };
+                transport.write(b"1");
+                let first = cancelled("first");
+                transport.write(b"2");
+                let second = cancelled("second");
+                transport.write(b"3");
+                let told = told.clone();
+                let whole = transport.send_file(&file, ..10, move |_, sent| {
+                    assert_eq!(sent.ok(), Some(10));
+                    told.add("whole");
+                });
+                transport.write(b"4");
+                let third = cancelled("third");
+                for one in [third, second, first] {
+                    one.cancel();
+                }
+                transport.send_file(&file, 10..12, move |transport, sent| {
+                    assert_eq!(sent.ok(), Some(2));
+                    whole.cancel();
+                    transport.lose_connection();
+                });
+            };
+            serve(reactor, answer, |reactor, received| {
+                let all = pattern(12);
+                let parts: [&[u8]; 4] = [b"123", &all[..10], b"4", &all[10..]];
+                assert_eq!(received, parts.concat());
+                reactor.stop();
+            });
+        },
+    );
+    run_clean(&reactor);
+    assert_eq!(log.take(), ["third", "second", "first", "whole"]);
 }
 
 #[test]

@@ -2,13 +2,15 @@
 //!
 //! The bytes before the first file are in [`Flow::queue`]. Each file keeps the bytes that were written behind it.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ops::{Bound, RangeBounds};
 use std::rc::Rc;
 
+use super::transfer::FileTransfer;
 use super::{Flow, Sending, Stream, Transport};
 use crate::error::{FileError, SendFileError};
-use crate::port::{Chunks, Failure, FileCall, FilePart, Request};
+use crate::port::{Chunks, Failure, FileCall, FilePart, Operation, Request};
 use crate::reactor::Reactor;
 use crate::transport::File;
 
@@ -28,6 +30,10 @@ pub(super) struct QueuedFile {
     left: Option<u64>,
     sent: u64,
     way: Way,
+    /// The operation by which the port sends it.
+    operation: Option<Operation>,
+    /// Whether no more of it is to be sent. Its transfers share this, and are known by it.
+    cancelled: Rc<Cell<bool>>,
     done: Done,
     /// The bytes that were written behind it.
     behind: Chunks,
@@ -52,6 +58,10 @@ impl QueuedFile {
         if let Some(left) = &mut self.left {
             *left -= bytes;
         }
+    }
+
+    fn was_cancelled(&self) -> Result<u64, SendFileError> {
+        Err(SendFileError::Cancelled { sent: self.sent })
     }
 
     /// The result when the file has no more bytes.
@@ -114,6 +124,22 @@ impl Flow {
         }
         Some(first)
     }
+
+    /// Takes a file off the queue that is not being sent or read. What was written behind it follows what is before it.
+    fn remove_file(&mut self, place: usize) -> Option<QueuedFile> {
+        let files = self.files.as_mut()?;
+        let mut file = files.remove(place)?;
+        let before = match place.checked_sub(1) {
+            Some(place) => &mut files[place].behind,
+            None => &mut self.queue,
+        };
+        file.behind.put_back(before);
+        std::mem::swap(before, &mut file.behind);
+        if files.is_empty() {
+            self.files = None;
+        }
+        Some(file)
+    }
 }
 
 impl Stream {
@@ -122,7 +148,7 @@ impl Stream {
         file: &File,
         range: impl RangeBounds<u64>,
         done: impl FnOnce(&Transport, Result<u64, SendFileError>) + 'static,
-    ) {
+    ) -> FileTransfer {
         let offset = match range.start_bound() {
             Bound::Included(start) => *start,
             Bound::Excluded(before) => before.saturating_add(1),
@@ -133,6 +159,7 @@ impl Stream {
             Bound::Excluded(end) => Some(*end),
             Bound::Unbounded => None,
         };
+        let (transfer, cancelled) = FileTransfer::through(self);
         let mut flow = self.flow.borrow_mut();
         let queued = QueuedFile {
             file: file.clone(),
@@ -140,6 +167,8 @@ impl Stream {
             left: end.map(|end| end.saturating_sub(offset)),
             sent: 0,
             way: self.way_of(file),
+            operation: None,
+            cancelled,
             done: Box::new(done),
             behind: Chunks::new(),
         };
@@ -147,7 +176,8 @@ impl Stream {
             drop(flow);
             let stream = Rc::clone(self);
             let lost = Err(SendFileError::ConnectionLost { sent: 0 });
-            return self.reactor.soon(move |_| stream.tell_sent(queued, lost));
+            self.reactor.soon(move |_| stream.tell_sent(queued, lost));
+            return transfer;
         }
         flow.files.get_or_insert_default().push_back(queued);
         let flush = flow.sending == Sending::Idle;
@@ -158,6 +188,35 @@ impl Stream {
         if flush {
             self.reactor.flush_soon(Rc::clone(self) as Rc<_>);
         }
+        transfer
+    }
+
+    /// Sends no more of the file that is known by `cancelled`. To be called from the loop.
+    pub(super) fn cancel_file(self: &Rc<Self>, cancelled: &Rc<Cell<bool>>) {
+        let mut flow = self.flow.borrow_mut();
+        let files = flow.files.iter().flat_map(|files| files.iter());
+        let found = files
+            .enumerate()
+            .find(|(_, file)| Rc::ptr_eq(&file.cancelled, cancelled));
+        let Some((place, file)) = found else {
+            return;
+        };
+        if let Some(operation) = file.operation {
+            drop(flow);
+            self.reactor.port_mut().cancel(operation);
+            return;
+        }
+        // The end of the read tells.
+        if file.way == Way::Reading {
+            return;
+        }
+        let Some(file) = flow.remove_file(place) else {
+            return;
+        };
+        drop(flow);
+        let result = file.was_cancelled();
+        self.tell_sent(file, result);
+        self.go_on_sending(self.flow.borrow_mut());
     }
 
     fn way_of(&self, file: &File) -> Way {
@@ -214,7 +273,11 @@ impl Stream {
                     operation,
                     bytes: 0,
                 };
-                self.flow.borrow_mut().sending = sending;
+                let mut flow = self.flow.borrow_mut();
+                flow.sending = sending;
+                if let Some(next) = flow.next_file() {
+                    next.operation = Some(operation);
+                }
             }
             // The file is closed, or this port or this kind of stream does not send files. A read tells.
             Some(Err(_)) | None => self.copy_file(),
@@ -250,6 +313,11 @@ impl Stream {
                 drop(flow);
                 self.finish_file(result);
             }
+            _ if next.cancelled.get() => {
+                let result = next.was_cancelled();
+                drop(flow);
+                self.finish_file(result);
+            }
             Ok(bytes) => {
                 next.advance(bytes.len() as u64);
                 flow.queue.push(bytes);
@@ -273,12 +341,18 @@ impl Stream {
             drop(flow);
             return self.end_if_sent();
         };
+        next.operation = None;
         next.advance(bytes);
-        let result = next.at_end_of_file();
+        let result = match failure {
+            Some(Failure::Cancelled) => next.was_cancelled(),
+            _ => next.at_end_of_file(),
+        };
+        let cancelled = next.cancelled.get();
         drop(flow);
         match failure {
             _ if !is_open => self.end_if_sent(),
             None => self.finish_file(result),
+            Some(Failure::Cancelled) if cancelled => self.finish_file(result),
             Some(failure) if failure.is_of_connection() => {
                 self.send_failed(failure);
                 self.end_if_sent();

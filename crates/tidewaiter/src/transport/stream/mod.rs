@@ -18,6 +18,7 @@ mod sending_now;
 mod state;
 mod timeout;
 mod timing;
+mod transfer;
 mod transport;
 
 use std::cell::{Cell, RefCell, RefMut};
@@ -44,6 +45,7 @@ pub use remote::RemoteTransport;
 use state::{Ending, Event, Next, State};
 pub use timeout::ConnectionTimeout;
 use timing::Timing;
+pub use transfer::FileTransfer;
 pub use transport::{Transport, TransportId};
 
 /// Above this many queued bytes, producers are paused.

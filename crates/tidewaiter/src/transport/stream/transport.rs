@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::Stream;
 use super::producer::{IntoProducer, ProducerKind};
 use super::state::{Ending, Event, Stage};
+use super::transfer::FileTransfer;
 use crate::error::{Reason, SendFileError};
 use crate::os::Address;
 use crate::port::{Buffer, Failure, RawDescriptor, SocketOption, Token};
@@ -138,6 +139,8 @@ impl Transport {
     /// promised more bytes, end it. On Linux, bytes that are not in the system's memory yet are read by the call that
     /// sends them, and the loop waits for the disk.
     ///
+    /// [`FileTransfer::cancel`] ends the sending before the file's end.
+    ///
     /// ```
     /// # use tidewaiter::{File, SendFileError, Transport};
     /// # fn answer(transport: &Transport, file: &File) {
@@ -155,8 +158,8 @@ impl Transport {
         file: &File,
         range: impl RangeBounds<u64>,
         done: impl FnOnce(&Transport, Result<u64, SendFileError>) + 'static,
-    ) {
-        self.stream.send_file(file, range, done);
+    ) -> FileTransfer {
+        self.stream.send_file(file, range, done)
     }
 
     /// Closes the connection in order: sends the bytes that were written, waits until the registered producer, if
