@@ -567,6 +567,29 @@ class Files(LoopTestCase):
             self.assertLess(file.tell(), 64 * MEGABYTE)
 
     @on_each_port
+    async def test_a_connection_goes_on_once_a_file_is_cancelled(self):
+        loop = asyncio.get_running_loop()
+        content = os.urandom(32 * MEGABYTE)
+        server, client, _ = await connected(lambda: Side(data_received=lambda side: side.transport.pause_reading()))
+        with tempfile.TemporaryFile() as file:
+            file.write(content)
+            file.seek(0)
+            sending = loop.create_task(loop.sendfile(client.transport, file))
+            await until(lambda: server.received)
+            sending.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await sending
+            sent = file.tell()
+            self.assertLess(sent, len(content))
+            client.transport.write(b"after")
+            server.on.clear()
+            server.transport.resume_reading()
+            self.assertEqual(await loop.sendfile(client.transport, file, 5, 10), 10)
+        expected = content[:sent] + b"after" + content[5:15]
+        await until(lambda: len(server.received) >= len(expected))
+        self.assertTrue(server.received == expected)
+
+    @on_each_port
     async def test_a_file_may_be_closed_once_its_sending_is_cancelled(self):
         loop = asyncio.get_running_loop()
         server, client, _ = await connected(lambda: Side(connection_made=lambda side: side.transport.pause_reading()))

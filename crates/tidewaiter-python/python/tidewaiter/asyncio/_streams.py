@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -221,7 +222,15 @@ class Streams(AsyncioLoop, base_events.BaseEventLoop):
 
         try:
             transp._send_file(number, offset, count, done)
-            sent, exception = await future
+            try:
+                sent, exception = await asyncio.shield(future)
+            except asyncio.CancelledError:
+                transp._cancel_file()
+                sent, _ = await future
+                # The program may have closed the file meanwhile.
+                with contextlib.suppress(ValueError):
+                    file.seek(offset + sent)
+                raise
             file.seek(offset + sent)
             if exception is not None:
                 raise exception

@@ -23,7 +23,7 @@ fn failure(error: &SendFileError) -> PyErr {
 #[pymethods]
 impl SocketTransport {
     /// Sends `count` bytes, or all, of the file with this number, which belongs to the loop from here on. Calls
-    /// `done(bytes, exception)` from the loop. Until then, nothing may be written.
+    /// `done(bytes, exception)` from the loop. Until then, nothing may be written, and `_cancel_file` ends it.
     fn _send_file(
         slf: &Bound<'_, Self>,
         descriptor: RawDescriptor,
@@ -38,22 +38,19 @@ impl SocketTransport {
         let (Some(link), Some(event_loop)) = (link, state.event_loop()) else {
             return Err(PyRuntimeError::new_err("Transport is closing"));
         };
-        if state.sending_file.replace(true) {
+        if state.file_transfer.borrow().is_some() {
             return Err(PyRuntimeError::new_err("sendfile is in progress"));
         }
         let file = event_loop
             .reactor
             .adopt_file(file, "sendfile")
-            .map_err(|error| {
-                state.sending_file.set(false);
-                PyRuntimeError::new_err(error.to_string())
-            })?;
+            .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
         let slot = state.slot.get().cloned();
         let sent = move |_: &tidewaiter::Transport, sent: Result<u64, SendFileError>| {
             let Some(slot) = slot else { return };
             slot.call("sendfile", |transport| {
                 let py = transport.py();
-                transport.get().state(py).sending_file.set(false);
+                transport.get().state(py).file_transfer.replace(None);
                 let (bytes, exception) = match &sent {
                     Ok(bytes) => (*bytes, None),
                     Err(SendFileError::FileEnded { sent }) => (*sent, None),
@@ -62,10 +59,18 @@ impl SocketTransport {
                 done.bind(py).call1((bytes, exception))
             });
         };
-        match count {
+        let transfer = match count {
             Some(count) => link.send_file(&file, offset..offset.saturating_add(count), sent),
             None => link.send_file(&file, offset.., sent),
-        }
+        };
+        state.file_transfer.replace(Some(transfer));
         Ok(())
+    }
+
+    /// Sends no more of the file, if there is one. `done` is called with the number of bytes that were sent.
+    fn _cancel_file(&self, py: Python<'_>) {
+        if let Some(transfer) = &*self.state(py).file_transfer.borrow() {
+            transfer.cancel();
+        }
     }
 }

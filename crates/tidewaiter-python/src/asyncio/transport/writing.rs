@@ -74,7 +74,7 @@ impl State {
                 "Cannot call {method}() after write_eof()"
             )));
         }
-        if self.sending_file.get() {
+        if self.file_transfer.borrow().is_some() {
             return Err(PyRuntimeError::new_err(format!(
                 "unable to {progress}; sendfile is in progress"
             )));
