@@ -1,5 +1,4 @@
-//! Lanes that run beside others: each keeps one core busy and measures no time, so that it fills the pauses of lanes
-//! that wait for Wine.
+//! Lanes that run beside others: they measure no time, and fill the pauses of lanes that wait for Wine.
 
 use std::fs::File;
 use std::io;
@@ -11,7 +10,7 @@ use crate::context::{Context, has};
 use crate::lanes::Lane;
 
 /// The lanes that run beside others.
-pub(crate) const NAMES: &[&str] = &["loom", "miri", "msrv", "cross", "peers"];
+pub(crate) const NAMES: &[&str] = &["loom", "miri", "msrv", "cross", "peers", "paths"];
 
 /// The lane whose beginning starts them.
 pub(crate) const FROM: &str = "windows";
