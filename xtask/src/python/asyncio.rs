@@ -20,7 +20,7 @@ const MODULES: &str = "340";
 const ON_ASYNCIOREACTOR: &str = "290";
 const SHORT: &[(&str, &str)] = &[("uvloop", "205"), ("httpcore", "140")];
 const LONG: &[(&str, &str)] = &[
-    ("uvicorn", "900"),
+    ("uvicorn", "1200"),
     ("httpx", "1200"),
     ("anyio", "900"),
     ("aiohttp", "1100"),
