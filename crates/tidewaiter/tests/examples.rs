@@ -51,12 +51,16 @@ mod several_reactors;
 mod simulated;
 #[path = "../examples/simulated_tasks.rs"]
 mod simulated_tasks;
+#[path = "support/starting.rs"]
+mod starting;
 #[path = "../examples/udp.rs"]
 mod udp;
 #[path = "../examples/unix_socket.rs"]
 mod unix_socket;
 #[path = "../examples/watch.rs"]
 mod watch;
+
+use starting::start;
 
 /// The variable that names the example to run, in the process that [`run`] starts.
 const EXAMPLE: &str = "TIDEWAITER_TEST_EXAMPLE";
@@ -81,7 +85,13 @@ fn command(name: &str, words: &[&str]) -> Command {
 
 /// Runs the example `name` to its end, and returns what it printed.
 fn run(name: &str, words: &[&str]) -> String {
-    let output = command(name, words).output().expect("the example starts");
+    let mut command = command(name, words);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let started = start(&mut command).expect("the example starts");
+    let output = started.wait_with_output().expect("it is our child");
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
     text.replace("\r\n", "\n")
@@ -495,11 +505,9 @@ fn messages_come_back_over_the_pipe_one_by_one() {
 #[test]
 fn the_job_runner_prints_into_a_pipe() {
     let echo = if cfg!(windows) { "cmd /c echo" } else { "echo" };
-    let mut runner = command("job_runner", &["2", "60"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the example starts");
+    let mut command = command("job_runner", &["2", "60"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut runner = start(&mut command).expect("the example starts");
     let mut jobs = runner.stdin.take().expect("it is a pipe");
     write!(jobs, "{echo} one\n{echo} two\n").expect("the example reads them");
     drop(jobs);
@@ -600,10 +608,7 @@ fn a_client_is_served_by_the_process_that_got_the_listener() {
 fn a_client_is_served_by_the_process_that_got_a_copy_of_the_listener() {
     use std::io::{BufRead, BufReader};
     let mut command = command("hand_over_windows", &["127.0.0.1:0"]);
-    let mut parent = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the example starts");
+    let mut parent = start(command.stdout(Stdio::piped())).expect("the example starts");
     let mut lines = BufReader::new(parent.stdout.take().expect("it is a pipe")).lines();
     let mut told = |start: &str| {
         let line = lines.by_ref().map_while(Result::ok);

@@ -13,6 +13,7 @@ mod support {
     pub(crate) mod reader;
     pub(crate) mod real_child;
     pub(crate) mod roles;
+    pub(crate) mod starting;
     pub(crate) mod system;
     pub(crate) mod unix_pair;
     pub(crate) mod unix_sockets;

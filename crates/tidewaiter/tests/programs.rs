@@ -9,6 +9,7 @@ mod support {
     pub(crate) mod reasons;
     pub(crate) mod roles;
     pub(crate) mod sim_child;
+    pub(crate) mod starting;
 }
 
 #[path = "program/actions.rs"]

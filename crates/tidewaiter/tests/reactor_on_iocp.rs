@@ -14,6 +14,7 @@ mod support {
     pub(crate) mod real_child;
     pub(crate) mod reasons;
     pub(crate) mod roles;
+    pub(crate) mod starting;
     pub(crate) mod stranger;
     pub(crate) mod unix_sockets;
 }

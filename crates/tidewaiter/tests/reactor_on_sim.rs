@@ -15,6 +15,8 @@ mod support {
     pub(crate) mod roles;
     pub(crate) mod sim_child;
     #[cfg(unix)]
+    pub(crate) mod starting;
+    #[cfg(unix)]
     pub(crate) mod system;
     pub(crate) mod unix_sockets;
 }

@@ -11,6 +11,10 @@ use tidewaiter::{Protocol, Reactor, Transport};
 
 #[path = "support/shared.rs"]
 mod shared;
+#[path = "support/starting.rs"]
+mod starting;
+
+use starting::start;
 
 /// Says what the started process is to take over.
 const TAKES: &str = "TIDEWAITER_TEST_TAKES";
@@ -70,14 +74,14 @@ struct Worker(Child);
 
 impl Worker {
     fn start(takes: &str, share: impl FnOnce(u32) -> io::Result<SharedSocket>) -> Worker {
-        let mut child = Command::new(std::env::current_exe().expect("we are a program"))
+        let mut command = Command::new(std::env::current_exe().expect("we are a program"));
+        command
             .args(["--exact", "is_a_worker", "--nocapture"])
             .env(TAKES, takes)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the worker starts");
+            .stderr(Stdio::piped());
+        let mut child = start(&mut command).expect("the worker starts");
         let socket = share(child.id()).expect("the socket has a copy");
         let mut input = child.stdin.take().expect("it is a pipe");
         input

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::time::Duration;
 
+use crate::starting::start;
+
 /// The environment variable that names the role.
 pub(crate) const ROLE: &str = "TIDEWAITER_TEST_ROLE";
 /// The first output of a role. The test harness writes its own output before this.
@@ -107,7 +109,7 @@ fn play(role: &str) -> io::Result<i32> {
             // The grandchild inherits the pipes, so they stay open after this process has exited.
             let program = std::env::current_exe()?;
             let mut grandchild = std::process::Command::new(program);
-            grandchild.args(ARGS).env(ROLE, "stay").spawn()?;
+            start(grandchild.args(ARGS).env(ROLE, "stay"))?;
         }
         "stay" => stay(),
         _ => panic!("no such role: {role}"),

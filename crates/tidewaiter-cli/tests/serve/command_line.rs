@@ -3,14 +3,18 @@
 use std::net::TcpListener;
 use std::process::{Output, Stdio};
 
+use crate::starting::start;
 use crate::support::tidewaiter;
 
 pub(crate) fn run(args: &[&str]) -> Output {
-    tidewaiter()
+    let mut command = tidewaiter();
+    command
         .args(args)
         .stdin(Stdio::null())
-        .output()
-        .expect("the command starts")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let process = start(&mut command).expect("the command starts");
+    process.wait_with_output().expect("it is our child")
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::thread;
 
 use crate::child::READY;
 use crate::command_line::run;
+use crate::starting;
 use crate::support::{Server, tidewaiter};
 
 /// Bytes to upload: more than all buffers on the way hold.
@@ -21,7 +22,7 @@ fn start(address: &str) -> Child {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    command.spawn().expect("the command starts")
+    starting::start(&mut command).expect("the command starts")
 }
 
 #[test]
@@ -64,7 +65,7 @@ fn upload(name: &str, bytes: u64, options: &[&str]) -> (Child, TcpStream) {
         .stdin(File::open(&path).expect("it was just made"))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let process = command.spawn().expect("the command starts");
+    let process = starting::start(&mut command).expect("the command starts");
     let (peer, _) = listener.accept().unwrap();
     (process, peer)
 }
@@ -205,7 +206,7 @@ fn raw_sends_every_key_and_restores_the_terminal() {
         .args(["connect", "--raw", &address])
         .stdin(slave.try_clone().unwrap())
         .stdout(slave.try_clone().unwrap());
-    let mut process = command.spawn().expect("the command starts");
+    let mut process = starting::start(&mut command).expect("the command starts");
     let (mut peer, _) = listener.accept().unwrap();
     peer.write_all(b">").unwrap();
     let mut byte = [0];

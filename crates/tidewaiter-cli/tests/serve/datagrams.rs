@@ -5,6 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::process::{Child, Stdio};
 
 use crate::child::READY;
+use crate::starting::start;
 use crate::support::{PATIENCE, Server, field, tidewaiter};
 
 struct Client {
@@ -132,13 +133,13 @@ fn empty_and_large_datagrams_pass() {
 
 /// Starts the command, and writes to its standard input, which stays open.
 fn converse(address: SocketAddr, input: &[u8]) -> Child {
-    let mut process = tidewaiter()
+    let mut command = tidewaiter();
+    command
         .args(["connect", &format!("udp:{address}")])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command starts");
+        .stderr(Stdio::piped());
+    let mut process = start(&mut command).expect("the command starts");
     let stdin = process.stdin.as_mut().expect("it is a pipe");
     stdin.write_all(input).expect("the command reads");
     process

@@ -14,6 +14,7 @@ mod places;
 mod reaping;
 mod sessions;
 mod shutdown;
+mod starting;
 mod streams;
 mod support;
 mod terminals;

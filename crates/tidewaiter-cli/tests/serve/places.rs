@@ -4,17 +4,18 @@ use std::process::{Output, Stdio};
 
 use crate::child::READY;
 use crate::command_line::run;
+use crate::starting::start;
 use crate::support::{Server, tidewaiter};
 
 /// Runs `tidewaiter connect` with this input to its end.
 fn converse(place: &str, input: &[u8]) -> Output {
-    let mut process = tidewaiter()
+    let mut command = tidewaiter();
+    command
         .args(["connect", place])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command starts");
+        .stderr(Stdio::piped());
+    let mut process = start(&mut command).expect("the command starts");
     let mut stdin = process.stdin.take().expect("it is a pipe");
     std::thread::scope(|scope| {
         // A command that cannot connect reads nothing.

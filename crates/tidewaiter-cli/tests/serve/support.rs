@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::child::{ARGS, READY, ROLE};
+use crate::starting::start;
 
 /// Time limit for every wait in these tests, far longer than any of them takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -83,12 +84,11 @@ impl Server {
     }
 
     fn start_with(mut command: Command, input: Stdio) -> Server {
-        let started = command
+        command
             .stdin(input)
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn();
-        let mut process = started.expect("the server starts");
+            .stderr(Stdio::piped());
+        let mut process = start(&mut command).expect("the server starts");
         let errors = BufReader::new(process.stderr.take().expect("it is a pipe"));
         let (sender, log) = mpsc::channel();
         let (hold, held) = mpsc::channel();

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 use tidewaiter::PipeName;
 use tidewaiter::port::{Handle, ListenOptions, Outcome, PipeMode, Request};
@@ -11,6 +11,7 @@ use super::named_pipes::{listen, name, received};
 use crate::support::harness::Harness;
 use crate::support::real_child::plain_child;
 use crate::support::roles::Role;
+use crate::support::starting::start;
 
 /// Opens the pipe as an ordinary program does.
 fn open(name: &PipeName) -> File {
@@ -104,6 +105,16 @@ fn an_empty_message_is_received() {
     harness.finish();
 }
 
+/// Starts a child that reads nothing.
+fn start_deaf(input: Stdio) -> Child {
+    let mut command = plain_child(Role::Deaf);
+    command
+        .stdin(input)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    start(&mut command).expect("it can be run again")
+}
+
 /// Goal: a client that is killed is noticed.
 #[test]
 fn the_end_of_a_killed_client_is_an_end_of_file() {
@@ -112,12 +123,7 @@ fn the_end_of_a_killed_client_is_an_end_of_file() {
     let listener = listen(&mut harness, name.clone());
     let pipe = open(&name);
     let server = accept(&mut harness, listener);
-    let mut child = plain_child(Role::Deaf)
-        .stdin(pipe)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("it can be run again");
+    let mut child = start_deaf(pipe.into());
     let receiving = harness.receive(server);
     child.kill().expect("it runs");
     child.wait().expect("it is our child");
@@ -137,12 +143,7 @@ fn children_inherit_no_end_of_a_pipe() {
     let connecting = harness.submit(client, Request::connect(name.clone()));
     let server = accept(&mut harness, listener);
     assert!(matches!(harness.last(connecting), Ok(Outcome::Connected)));
-    let mut child = plain_child(Role::Deaf)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("it can be run again");
+    let mut child = start_deaf(Stdio::null());
     harness.close_now(server);
     let receiving = harness.receive(client);
     assert!(matches!(harness.last(receiving), Ok(Outcome::EndOfFile)));

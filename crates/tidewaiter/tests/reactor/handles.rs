@@ -10,6 +10,7 @@ use tidewaiter::{Error, Reactor, Watch};
 
 use crate::promises::support::{Countdown, reactor, run, run_clean, wait_until};
 use crate::support::event::Event;
+use crate::support::starting::start;
 
 /// Goal: more objects are watched than a single system wait takes, and each is reported to its own callback.
 /// Method: each event sets the next one, the last stops the reactor.
@@ -103,7 +104,7 @@ fn a_process_can_be_watched() {
     let reactor = reactor();
     let mut child = Command::new("cmd.exe");
     let child = child.args(["/c", "set /p line="]).stdin(Stdio::piped());
-    let mut child = child.stdout(Stdio::null()).spawn().unwrap();
+    let mut child = start(child.stdout(Stdio::null())).expect("it starts");
     let handle = child.as_raw_handle().addr() as u64;
     let input = Cell::new(child.stdin.take());
     let ended = reactor.watch_handle(handle, |watch| {

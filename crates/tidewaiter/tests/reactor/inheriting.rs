@@ -2,7 +2,6 @@
 //! keep no pipe of our children, and our children get no handle of theirs.
 
 use std::cell::Cell;
-use std::io::Error;
 use std::panic::catch_unwind;
 use std::process::{Child, Stdio};
 use std::rc::Rc;
@@ -18,6 +17,7 @@ use crate::support::alone::alone;
 use crate::support::number::{inheritable_file, number_of_file};
 use crate::support::real_child::{child, plain_child};
 use crate::support::roles::{READY, Role, TEXT};
+use crate::support::starting::start;
 
 /// The number of strangers: processes that inherit whatever they can, and live until this is dropped.
 const STRANGERS: usize = 40;
@@ -25,31 +25,19 @@ const STRANGERS: usize = 40;
 const AT_A_TIME: usize = 4;
 const QUESTION: &[u8] = b"\n<is anybody there?>\n";
 
-/// Whether a process ended as it started, before the system knew why: Wine loses one now and then on a loaded machine.
-fn is_lost_at_start(error: &Error) -> bool {
-    const ERROR_INTERNAL_ERROR: i32 = 1359;
-    cfg!(windows) && error.raw_os_error() == Some(ERROR_INTERNAL_ERROR)
-}
-
 struct Strangers(Vec<Child>);
 
 impl Strangers {
     fn start() -> Strangers {
         let mut strangers = Strangers(Vec::new());
-        let mut failures = 0;
-        while strangers.0.len() < STRANGERS {
-            let stranger = plain_child(Role::Deaf)
+        for _ in 0..STRANGERS {
+            let mut command = plain_child(Role::Deaf);
+            command
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn();
-            match stranger {
-                Ok(stranger) => strangers.0.push(stranger),
-                Err(error) => {
-                    failures += 1;
-                    assert!(is_lost_at_start(&error) && failures < 10, "{error}");
-                }
-            }
+                .stderr(Stdio::null());
+            let stranger = start(&mut command).expect("it can be run again");
+            strangers.0.push(stranger);
         }
         strangers
     }
@@ -191,7 +179,13 @@ fn our_children_inherit_nothing_while_others_inherit_everything() {
             let mut started = 0;
             while started < 5 || !is_over.load(Ordering::Acquire) {
                 let mut other = plain_child(Role::Holding);
-                let output = other.env(TEXT, &numbers).output().expect("it can be run");
+                other
+                    .env(TEXT, &numbers)
+                    .stdin(Stdio::null())
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::piped());
+                let other = start(&mut other).expect("it can be run again");
+                let output = other.wait_with_output().expect("it is our child");
                 let held = output.status.code();
                 assert_eq!(held, i32::try_from(INHERITABLE).ok(), "{output:?}");
                 started += 1;

@@ -13,6 +13,7 @@ use tidewaiter::process::OwnTerminal;
 use tidewaiter::{Protocol, Reactor, Reason, Transport};
 
 use crate::promises::support::{Log, Script, reactor, run_clean};
+use crate::support::starting;
 
 /// Tells the child its part.
 const PART: &str = "TIDEWAITER_TEST_STANDARD";
@@ -293,12 +294,9 @@ pub(crate) fn child(part: &str) -> Command {
 
 /// Starts a child with a pipe as its standard error.
 pub(crate) fn start(part: &str, input: impl Into<Stdio>, output: impl Into<Stdio>) -> Child {
-    child(part)
-        .stdin(input)
-        .stdout(output)
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it can be run again")
+    let mut command = child(part);
+    command.stdin(input).stdout(output).stderr(Stdio::piped());
+    starting::start(&mut command).expect("it can be run again")
 }
 
 /// Waits for the child's end, for a limited time, and checks that it succeeded.

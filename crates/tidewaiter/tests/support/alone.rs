@@ -1,6 +1,8 @@
 //! Runs tests of process-wide state in a process of their own.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
+
+use super::starting::start;
 
 /// Set in the process that runs a single test.
 const ALONE: &str = "TIDEWAITER_TEST_ALONE";
@@ -15,11 +17,15 @@ pub(crate) fn alone(module: &str, name: &str, body: impl FnOnce()) {
     }
     let (_crate, module) = module.split_once("::").expect("tests are in a module");
     let test = format!("{module}::{name}");
-    let output = Command::new(std::env::current_exe().expect("we are a program"))
+    let mut command = Command::new(std::env::current_exe().expect("we are a program"));
+    command
         .args(["--exact", &test, "--nocapture", "--test-threads=1"])
         .env(ALONE, "1")
-        .output()
-        .expect("the test starts again");
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let started = start(&mut command).expect("the test starts again");
+    let output = started.wait_with_output().expect("it ends");
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
     assert!(text.contains("1 passed"), "{test} was not found: {text}");

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tidewaiter::process::Command;
 
 use super::roles::{READY, ROLE, Role, TEXT, told};
+use super::starting;
 
 /// The name of the test that a child runs.
 const ENTRY: &str = "support::real_child::plays_its_role";
@@ -252,7 +253,7 @@ fn holding() -> i32 {
 }
 
 fn start_another() -> i32 {
-    let Ok(mut other) = plain_child(Role::Exit(0)).spawn() else {
+    let Ok(mut other) = starting::start(&mut plain_child(Role::Exit(0))) else {
         return REFUSED;
     };
     let status = other.wait().expect("it is our child");
@@ -318,12 +319,12 @@ fn terminal_size(terminal: &File) -> io::Result<[u16; 2]> {
 
 /// Starts another child with our own streams, and does not wait for it.
 fn start(role: Role) -> io::Result<()> {
-    plain_child(role)
+    let mut command = plain_child(role);
+    command
         .stdin(Stdio::inherit())
         .stdout(Stdio::inherit())
-        .stderr(Stdio::inherit())
-        .spawn()?;
-    Ok(())
+        .stderr(Stdio::inherit());
+    starting::start(&mut command).map(drop)
 }
 
 /// Starts a child that ends with us, and stays.
