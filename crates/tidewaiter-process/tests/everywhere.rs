@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write};
 
 use tidewaiter_process::{Child, Command, ExitStatus};
 
-/// Writes a word, and waits until its standard input ends.
+/// Writes a word, and waits until its standard input ends; on Windows only until something comes.
 fn waits() -> Command {
     if cfg!(windows) {
         return Command::new("cmd").args(["/d", "/c", "echo up& set /p line="]);
@@ -128,11 +128,11 @@ fn a_blocking_writer_learns_that_its_bytes_were_lost() {
 async fn a_flush_ends_once_everything_is_sent_and_stays_good_after_the_end() {
     use tokio::io::AsyncWriteExt;
 
-    let mut child = Child::spawn(&waits()).expect("it starts");
+    let mut child = Child::spawn(&stays()).expect("it starts");
     let mut stdin = child.stdin.take().unwrap();
     stdin.flush().await.expect("nothing was written");
     for _ in 0..3 {
-        stdin.write_all(b"heard\n").await.unwrap();
+        stdin.write_all(b"unread").await.unwrap();
         stdin.flush().await.expect("the pipe has room");
     }
     child.tree().kill().unwrap();
