@@ -266,12 +266,20 @@ fn a_close_waits_for_the_requests_of_a_file() {
 
 /// A handle of a file with these bytes, on a port that sends files.
 fn file_to_send(harness: &mut Harness, name: &str, bytes: &[u8]) -> Option<Handle> {
+    grown_file_to_send(harness, name, bytes, bytes.len() as u64)
+}
+
+/// The same, followed by a hole up to a length of `len`.
+fn grown_file_to_send(harness: &mut Harness, name: &str, bytes: &[u8], len: u64) -> Option<Handle> {
     if !own(harness).sends {
         return None;
     }
     let name = path(name);
     std::fs::write(&name, bytes).expect("a file can be made");
-    let file = std::fs::File::open(&name).expect("it is there");
+    let mut options = std::fs::File::options();
+    let file = options.read(true).write(true).open(&name);
+    let file = file.expect("it is there");
+    file.set_len(len).expect("a hole takes no room");
     let _ = std::fs::remove_file(&name);
     let file = harness.port.adopt(file).expect("any file can be adopted");
     harness.track(file);
@@ -334,18 +342,21 @@ fn a_part_of_a_file_is_sent_and_its_end_told() {
     harness.finish();
 }
 
+/// More than the buffers of both sockets hold.
+const LARGE: u64 = 64 << 20;
+
 /// Begins to send a file that is larger than all buffers on the way. Returns the file, both ends of the connection and the
 /// operation; `None` on a port that sends no files.
 fn begin_large_file(
     harness: &mut Harness,
     name: &str,
 ) -> Option<(Handle, Handle, Handle, Operation)> {
-    let file = file_to_send(harness, name, &vec![7; crate::MUCH])?;
+    let file = grown_file_to_send(harness, name, b"begin", LARGE)?;
     let (client, server) = harness.pair();
     let part = FilePart {
         file,
         offset: 0,
-        len: crate::MUCH as u64,
+        len: LARGE,
     };
     let sending = harness.submit(client, Request::SendFile(Box::new(part)));
     Some((file, client, server, sending))
@@ -381,7 +392,7 @@ fn a_file_that_is_stopped_tells_how_far_it_came() {
         Ok(Outcome::FileSent {
             bytes,
             stopped_by: Some(_),
-        }) => assert!(0 < bytes && bytes < crate::MUCH as u64),
+        }) => assert!(0 < bytes && bytes < LARGE),
         other => panic!("it should be stopped: {other:?}"),
     }
     harness.drop_port();

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use tidewaiter::{Producer, ProducerKind, Protocol, Reactor, Reason, Transport};
+use tidewaiter::{Producer, ProducerKind, Protocol, Reason, Transport};
 
 use super::support::{
     Checker, Countdown, HIGH_WATER, Log, RECEIVE, Script, byte_at, pair, pattern, reactor,
@@ -378,12 +378,13 @@ fn a_transport_is_the_producer_of_another_one() {
 /// in order.
 #[test]
 fn a_transport_whose_consumer_is_lost_goes_on_reading_and_sending() {
-    let size = crate::MUCH;
+    /// More than all buffers on the way hold.
+    const SIZE: usize = 64 << 20;
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(3));
     let answered = log.clone();
     let near = Script::new()
         .made(move |transport| {
-            transport.write_bytes(vec![0; size]);
+            transport.write_bytes(vec![0; SIZE]);
             transport.lose_write_connection();
         })
         .data(move |_, data| answered.add(String::from_utf8_lossy(data)))
@@ -427,11 +428,7 @@ fn a_transport_whose_consumer_is_lost_goes_on_reading_and_sending() {
     let far = Script::new()
         .made(|transport| {
             transport.pause_producing();
-            let later = transport.clone();
-            let call = move |_: &Reactor| later.abort_connection();
-            transport
-                .reactor()
-                .call_later(Duration::from_millis(100), call);
+            abort_when_stuck(transport.clone(), 0);
         })
         .lost(move |transport, _| countdown.hit(transport.reactor()));
     pair(&reactor, middle, far);
@@ -441,6 +438,19 @@ fn a_transport_whose_consumer_is_lost_goes_on_reading_and_sending() {
         ["middle: reset", "it no longer exists", "near: done"]
     );
     assert!(dropped.get() > 0, "it read on");
+}
+
+/// Aborts once a check shows that nothing was received since the last one.
+fn abort_when_stuck(transport: Transport, before: u64) {
+    let reactor = transport.reactor().clone();
+    reactor.call_later(Duration::from_millis(20), move |reactor| {
+        let now = reactor.metrics().bytes_received;
+        if now > 0 && now == before {
+            transport.abort_connection();
+        } else {
+            abort_when_stuck(transport, now);
+        }
+    });
 }
 
 /// Writes until it is told to pause, and on when it is told to.

@@ -31,6 +31,20 @@ fn with_file(
     });
 }
 
+/// More than the buffers of both sockets hold, so that a part of it is unsent as long as the client does not read.
+const LARGE: u64 = 64 << 20;
+
+/// The same with a file of [`LARGE`] bytes.
+fn with_large_file(reactor: &Reactor, path: PathBuf, then: impl FnOnce(&Reactor, File) + 'static) {
+    with_file(reactor, path, vec![1], move |_, file| {
+        let grown = file.clone();
+        file.set_len(LARGE, move |reactor, result| {
+            result.expect("a hole takes no room");
+            then(reactor, grown);
+        });
+    });
+}
+
 /// Connects a client that gets what `answer` sends, and passes all of it on once the connection has ended in order.
 fn serve(
     reactor: &Reactor,
@@ -145,46 +159,40 @@ fn a_file_that_is_shorter_than_asked_is_told_and_the_connection_goes_on() {
 fn a_peer_that_does_not_read_stops_the_file() {
     let (reactor, log) = (reactor(), Log::default());
     let scratch = scratch("slow");
-    let size = crate::MUCH;
     let told = log.clone();
-    with_file(
-        &reactor,
-        scratch.path(),
-        vec![7; size],
-        move |reactor, file| {
-            let lost = told.clone();
-            let sender = Rc::new(RefCell::new(None::<Transport>));
-            let waiting = Rc::clone(&sender);
-            let server = Script::new()
-                .made(move |transport| {
-                    let told = told.clone();
-                    transport.send_file(&file, .., move |_, sent| {
-                        let error = sent.expect_err("the peer is gone");
-                        assert!(
-                            matches!(error, SendFileError::ConnectionLost { .. }),
-                            "{error}"
-                        );
-                        assert!(0 < error.sent() && error.sent() < size as u64, "{error}");
-                        told.add("told");
-                    });
-                    sender.replace(Some(transport.clone()));
-                })
-                .lost(move |transport, _| {
-                    lost.add("lost");
-                    transport.reactor().stop();
+    with_large_file(&reactor, scratch.path(), move |reactor, file| {
+        let lost = told.clone();
+        let sender = Rc::new(RefCell::new(None::<Transport>));
+        let waiting = Rc::clone(&sender);
+        let server = Script::new()
+            .made(move |transport| {
+                let told = told.clone();
+                transport.send_file(&file, .., move |_, sent| {
+                    let error = sent.expect_err("the peer is gone");
+                    assert!(
+                        matches!(error, SendFileError::ConnectionLost { .. }),
+                        "{error}"
+                    );
+                    assert!(0 < error.sent() && error.sent() < LARGE, "{error}");
+                    told.add("told");
                 });
-            let client = Script::new().data(move |transport, _| {
-                transport.pause_producing();
-                let (paused, waiting) = (transport.clone(), waiting.take().expect("it sends"));
-                let reactor = transport.reactor();
-                reactor.call_later(Duration::from_millis(50), move |_| {
-                    assert!(waiting.is_open() && waiting.queued() <= 2 * HIGH_WATER);
-                    paused.abort_connection();
-                });
+                sender.replace(Some(transport.clone()));
+            })
+            .lost(move |transport, _| {
+                lost.add("lost");
+                transport.reactor().stop();
             });
-            pair(reactor, client, server);
-        },
-    );
+        let client = Script::new().data(move |transport, _| {
+            transport.pause_producing();
+            let (paused, waiting) = (transport.clone(), waiting.take().expect("it sends"));
+            let reactor = transport.reactor();
+            reactor.call_later(Duration::from_millis(50), move |_| {
+                assert!(waiting.is_open() && waiting.queued() <= 2 * HIGH_WATER);
+                paused.abort_connection();
+            });
+        });
+        pair(reactor, client, server);
+    });
     run_clean(&reactor);
     assert_eq!(log.take(), ["told", "lost"]);
 }
@@ -327,28 +335,22 @@ fn one_file_is_sent_through_many_streams_at_once() {
 
 #[test]
 fn a_file_that_is_cut_off_meanwhile_ends() {
-    /// More than the buffers of both sockets hold, so that a part is unsent as long as the client does not read.
-    const SIZE: u64 = 64 << 20;
     let reactor = reactor();
     let scratch = scratch("cut");
-    with_file(&reactor, scratch.path(), vec![1], move |_, file| {
-        let grown = file.clone();
-        file.set_len(SIZE, move |reactor, result| {
-            result.expect("a hole takes no room");
-            let answer = move |transport: &Transport| {
-                transport.send_file(&grown, ..SIZE, move |transport, sent| {
-                    let error = sent.expect_err("it was cut off");
-                    assert!(matches!(error, SendFileError::FileEnded { .. }), "{error}");
-                    transport.lose_connection();
-                });
-            };
-            let client = cuts_off(scratch.path()).lost(move |transport, reason| {
-                let _ = &scratch;
-                assert!(reason.is_done(), "{reason}");
-                transport.reactor().stop();
+    with_large_file(&reactor, scratch.path(), move |reactor, file| {
+        let answer = move |transport: &Transport| {
+            transport.send_file(&file, ..LARGE, move |transport, sent| {
+                let error = sent.expect_err("it was cut off");
+                assert!(matches!(error, SendFileError::FileEnded { .. }), "{error}");
+                transport.lose_connection();
             });
-            pair(reactor, client, Script::new().made(answer));
+        };
+        let client = cuts_off(scratch.path()).lost(move |transport, reason| {
+            let _ = &scratch;
+            assert!(reason.is_done(), "{reason}");
+            transport.reactor().stop();
         });
+        pair(reactor, client, Script::new().made(answer));
     });
     run_clean(&reactor);
 }
