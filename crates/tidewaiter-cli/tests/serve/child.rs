@@ -11,7 +11,7 @@ pub(crate) const ROLE: &str = "TIDEWAITER_TEST_ROLE";
 /// The first output of a role. The test harness writes its own output before this.
 pub(crate) const READY: &[u8] = b"\n<the child plays its role>\n";
 /// Lifetime of the role "stay", so that a failed test does not leave a process behind for ever.
-const STAY: Duration = Duration::from_secs(120);
+const STAY: Duration = Duration::from_secs(300);
 
 /// The role "flood" writes this many pieces of this many bytes to its standard error, without a line break.
 pub(crate) const FLOOD_LINE: usize = 4096;

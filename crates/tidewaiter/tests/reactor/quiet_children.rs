@@ -119,8 +119,9 @@ fn a_child_that_does_not_read_what_is_queued_for_it_causes_no_wake_up() {
 /// server of Wine.
 pub(crate) const FLOOD: usize = if cfg!(windows) { 64 << 20 } else { 1 << 30 };
 
-/// Pauses the flood of its child, and later takes it all in.
+/// Pauses the flood of its child, and takes it all in some time after the child has begun.
 struct Dammed {
+    output: Vec<u8>,
     received: usize,
     countdown: Countdown,
 }
@@ -129,15 +130,14 @@ impl ProcessProtocol for Dammed {
     fn connection_made(&mut self, process: &Process) {
         let flood = process.pipe(2).expect("it is a pipe");
         flood.pause_producing();
-        expect_quiet(process.reactor(), move |reactor| {
-            let taken = reactor.metrics().bytes_received;
-            assert!(taken < 1 << 20, "{taken} bytes were taken during the pause");
-            flood.resume_producing();
-        });
     }
 
     fn child_data_received(&mut self, process: &Process, child_fd: ChildFd, data: &[u8]) {
         if child_fd != 2 {
+            self.output.extend_from_slice(data);
+            if self.output.ends_with(READY) {
+                wait_for_the_flood(process);
+            }
             return;
         }
         assert_eq!((data.first(), data.last()), (Some(&b'!'), Some(&b'!')));
@@ -153,10 +153,20 @@ impl ProcessProtocol for Dammed {
     }
 }
 
+fn wait_for_the_flood(process: &Process) {
+    let flood = process.pipe(2).expect("it is a pipe");
+    expect_quiet(process.reactor(), move |reactor| {
+        let taken = reactor.metrics().bytes_received;
+        assert!(taken < 1 << 20, "{taken} bytes were taken during the pause");
+        flood.resume_producing();
+    });
+}
+
 /// Has a child write [`FLOOD`] bytes, and takes them in after a pause.
 pub(crate) fn pass_a_flood() {
     let (reactor, countdown) = (reactor(), Countdown::new(1));
     let dammed = Dammed {
+        output: Vec::new(),
         received: 0,
         countdown,
     };

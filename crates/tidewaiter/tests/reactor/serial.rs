@@ -170,7 +170,7 @@ mod device {
     /// gets, until the file is gone or a test has certainly ended. (Wine's pipes do not lead to such programs.)
     const ECHO: &str = "
 import os, select, signal, sys, tty
-signal.alarm(60)
+signal.alarm(300)
 master, slave = os.openpty()
 tty.setraw(slave)
 with open(sys.argv[1] + '.new', 'w') as file:
@@ -203,7 +203,7 @@ while os.path.exists(sys.argv[1]):
                 eprintln!("skipped: there is no serial port to test with");
                 return None;
             }
-            for _ in 0..1000 {
+            for _ in 0..6000 {
                 if let Ok(name) = fs::read_to_string(&file) {
                     let name = format!(r"\\?\unix{}", name.replace('/', r"\"));
                     return Some(Device { name, file });

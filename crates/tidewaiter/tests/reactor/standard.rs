@@ -133,13 +133,15 @@ mod parts {
         0
     }
 
-    /// Writes much to a reader that is silent at first. Returns 0 if that kept the reactor from nothing.
+    /// Writes much to a reader that is silent once it has sent something. Returns 0 if that kept the reactor from nothing.
     fn flood() -> i32 {
         let reactor = reactor();
         let script = Script::new()
             .made(|transport| {
                 transport.write(READY);
                 transport.write_bytes(vec![b'x'; MUCH]);
+            })
+            .data(|transport, _| {
                 let turns = |reactor: &Reactor| reactor.metrics().turns;
                 transport.reactor().call_later(SILENCE / 3, move |reactor| {
                     let before = turns(reactor);
@@ -450,9 +452,10 @@ fn silent_input_does_not_keep_the_program_from_ending() {
 #[test]
 fn a_silent_reader_causes_no_wake_up_and_gets_everything() {
     let mut child = start("flood", Stdio::piped(), Stdio::piped());
-    let input = child.stdin.take();
+    let mut input = child.stdin.take().unwrap();
     let mut output = child.stdout.take().unwrap();
     await_ready(&mut output);
+    input.write_all(b"!").expect("the child reads");
     let mut line = [0; 7];
     let error = child.stderr.as_mut().unwrap();
     error.read_exact(&mut line).expect("it tells");

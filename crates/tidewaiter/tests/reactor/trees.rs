@@ -10,7 +10,7 @@ use super::support::{Countdown, Log, reactor, run_clean};
 use crate::support::roles::{READY, Role};
 
 /// Less than what a child stays that nothing ends.
-const SOON: Duration = Duration::from_secs(50);
+const SOON: Duration = Duration::from_secs(150);
 
 /// Calls `call` once, as soon as `count` processes that share the child's output play their roles.
 pub(super) fn once_ready(

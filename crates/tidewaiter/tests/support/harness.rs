@@ -440,7 +440,7 @@ impl Harness {
     /// until their programs start.
     #[track_caller]
     pub(crate) fn soon<T>(&mut self, mut attempt: impl FnMut(&mut Harness) -> io::Result<T>) -> T {
-        let deadline = self.port.now() + Duration::from_secs(5);
+        let deadline = self.port.now() + PATIENCE;
         loop {
             match attempt(self) {
                 Ok(value) => return value,
@@ -521,15 +521,24 @@ impl Harness {
     /// bytes were sent before it.
     #[track_caller]
     pub(crate) fn send_until_stuck(&mut self, handle: Handle, data: &Bytes) -> (Operation, usize) {
-        /// On loopback, an operation that takes longer than this waits for something.
-        const STILL: Duration = Duration::from_millis(200);
+        /// On loopback, an operation that takes longer than several of these waits for something. A busy machine may
+        /// stand still for longer than one.
+        const STILL: Duration = Duration::from_millis(100);
+        const STILLS: usize = 4;
         let (mut sent, mut left) = (0, Chunks::new());
         loop {
             if left.is_empty() {
                 left = Chunks::from(data.clone());
             }
             let sending = self.send(handle, left);
-            while self.is_live(sending) && self.turn(Some(STILL)) > 0 {}
+            let mut still = 0;
+            while self.is_live(sending) && still < STILLS {
+                still = if self.turn(Some(STILL)) > 0 {
+                    0
+                } else {
+                    still + 1
+                };
+            }
             if self.is_live(sending) {
                 return (sending, sent);
             }

@@ -15,7 +15,7 @@ use super::starting;
 const ENTRY: &str = "support::real_child::plays_its_role";
 
 /// How long a child that nothing ends stays, so that a failed test does not leave it behind for ever.
-const STAY: Duration = Duration::from_secs(120);
+const STAY: Duration = Duration::from_secs(300);
 
 /// The command that starts a child with `role`.
 pub(crate) fn child(role: Role) -> Command {
