@@ -18,6 +18,7 @@ from pathlib import Path
 # The modules that pass on Windows, apart from tests that they skip there.
 ON_WINDOWS = [
     "test_asyncio_applications",
+    "test_asyncio_child_streams",
     "test_asyncio_children",
     "test_asyncio_datagrams",
     "test_asyncio_debug",
