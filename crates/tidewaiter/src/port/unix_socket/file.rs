@@ -77,13 +77,10 @@ impl Drop for SocketFile {
 
 /// Removes the file at `path` if it is that of a socket that is dead.
 fn remove_dead(path: &Path, address: &SockAddr, socket: &Socket) -> io::Result<()> {
-    let in_use = |problem: fmt::Arguments<'_>| {
-        let message = format!("{}: {problem}", path.display());
-        Err(io::Error::new(io::ErrorKind::AddrInUse, message))
-    };
+    let in_use = |problem: &str| Err(io::Error::new(io::ErrorKind::AddrInUse, problem));
     match system::is_socket(path) {
         Ok(true) => {}
-        Ok(false) => return in_use(format_args!("there is a file that is no socket")),
+        Ok(false) => return in_use("there is a file that is no socket"),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     }
@@ -91,9 +88,9 @@ fn remove_dead(path: &Path, address: &SockAddr, socket: &Socket) -> io::Result<(
     match system::try_to_connect(&caller, address) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Ok(()) => in_use(format_args!("another server is there")),
+        Ok(()) => in_use("another server is there"),
         // Its backlog is full, or it is of another kind, or we may not connect: it is not known to be dead.
-        Err(error) => in_use(format_args!("another server may be there: {error}")),
+        Err(error) => in_use(&format!("another server may be there: {error}")),
     }
 }
 

@@ -56,8 +56,7 @@ impl World {
         } else {
             return Ok(());
         };
-        let message = format!("{name}: {problem}");
-        Err(io::Error::new(io::ErrorKind::AddrInUse, message))
+        Err(io::Error::new(io::ErrorKind::AddrInUse, problem))
     }
 
     /// Whether a UNIX socket has this name.
