@@ -113,7 +113,7 @@ mod on_unix {
 
     use crate::limits;
     use crate::shutdown::{is_gone, kill, terminate};
-    use crate::support::{Server, await_ready, exchange, field, rest};
+    use crate::support::{Server, exchange, field, rest};
 
     #[test]
     fn a_killed_child_ends_its_connection_and_the_log_reports_the_signal() {
@@ -195,17 +195,6 @@ mod on_unix {
     #[test]
     fn without_descriptors_connections_wait_and_none_is_dropped() {
         let server = limits::start("-n 20", &["--inetd", "--max-clients", "unlimited"]);
-        let mut clients: Vec<_> = (0..24).map(|_| server.connect()).collect();
-        server.await_line("connections wait");
-        for client in &mut clients {
-            await_ready(client);
-            assert_eq!(exchange(client, b"hello"), b"hello");
-            client.shutdown(Shutdown::Write).expect("it is open");
-            assert_eq!(rest(client), b"");
-        }
-        for _ in &clients {
-            let line = server.await_line("connection ended");
-            assert!(line.contains("exit=\"exit code 0\""), "{line}");
-        }
+        limits::expect_all_served_in_turn(&server);
     }
 }

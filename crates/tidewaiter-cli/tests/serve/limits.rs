@@ -18,6 +18,22 @@ pub(crate) fn start(limit: &str, options: &[&str]) -> Server {
     Server::run(command)
 }
 
+/// Connects more clients than the descriptors allow at once, of which none may be dropped.
+pub(crate) fn expect_all_served_in_turn(server: &Server) {
+    let mut clients: Vec<_> = (0..24).map(|_| server.connect()).collect();
+    server.await_line("connections wait");
+    for client in &mut clients {
+        await_ready(client);
+        assert_eq!(exchange(client, b"hello"), b"hello");
+        client.shutdown(Shutdown::Write).expect("it is open");
+        assert_eq!(rest(client), b"");
+    }
+    for _ in &clients {
+        let line = server.await_line("connection ended");
+        assert!(line.contains("exit=\"exit code 0\""), "{line}");
+    }
+}
+
 #[test]
 fn the_soft_limit_is_raised_to_the_hard_limit() {
     let server = start("-Sn 32", &[]);
@@ -53,18 +69,7 @@ fn accepting_pauses_when_descriptors_run_out_and_goes_on_afterwards() {
 #[test]
 fn without_descriptors_for_children_connections_wait_and_none_is_dropped() {
     let server = start("-n 40", &["--max-clients", "unlimited"]);
-    let mut clients: Vec<_> = (0..24).map(|_| server.connect()).collect();
-    server.await_line("connections wait");
-    for client in &mut clients {
-        await_ready(client);
-        assert_eq!(exchange(client, b"hello"), b"hello");
-        client.shutdown(Shutdown::Write).expect("it is open");
-        assert_eq!(rest(client), b"");
-    }
-    for _ in &clients {
-        let line = server.await_line("connection ended");
-        assert!(line.contains("exit=\"exit code 0\""), "{line}");
-    }
+    expect_all_served_in_turn(&server);
 }
 
 /// Goal: connections that are reset while they wait leave nothing behind, so that the next client is served.

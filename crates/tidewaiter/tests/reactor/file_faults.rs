@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,28 +9,13 @@ use std::time::Duration;
 
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tidewaiter::{File, FileError, FileOptions, Reactor, SendFileError};
+use tidewaiter::{File, FileError, FileOptions, SendFileError};
 
 use crate::descriptors::leave_free;
+use crate::promises::files::{open, read_write};
 use crate::promises::support::{Script, pair, pattern, reactor, run_clean, scratch};
 use crate::support::alone::alone;
 use crate::support::system::{fork, join};
-
-fn open(
-    reactor: &Reactor,
-    path: impl Into<PathBuf>,
-    options: FileOptions,
-    then: impl FnOnce(&Reactor, File) + 'static,
-) {
-    reactor.open_file(path, options, move |reactor, file| match file {
-        Ok(file) => then(reactor, file),
-        Err(error) => panic!("{error}"),
-    });
-}
-
-fn read_write() -> FileOptions {
-    FileOptions::new().read(true).write(true).create(true)
-}
 
 #[test]
 fn a_full_disk_is_told_with_its_code_and_the_path() {

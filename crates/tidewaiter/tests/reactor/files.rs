@@ -11,12 +11,12 @@ use tidewaiter::{File, FileError, FileKind, FileOptions, Reactor};
 use super::support::{Log, assert_empty, pattern, reactor, run, run_clean, scratch, wait_until};
 
 /// Opened to read and to write, and created.
-fn read_write() -> FileOptions {
+pub(crate) fn read_write() -> FileOptions {
     FileOptions::new().read(true).write(true).create(true)
 }
 
 /// Opens a file, which must succeed, and passes it on.
-fn open(
+pub(crate) fn open(
     reactor: &Reactor,
     path: impl Into<PathBuf>,
     options: FileOptions,

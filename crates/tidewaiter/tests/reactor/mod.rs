@@ -17,7 +17,7 @@ mod endpoints;
 mod extremes;
 mod factories;
 mod file_peers;
-mod files;
+pub(crate) mod files;
 mod frames;
 mod from_threads;
 mod hanging_up;
