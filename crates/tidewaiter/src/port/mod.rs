@@ -220,7 +220,7 @@ impl Port {
     /// connecting, or is asked to connect while another request is under way, or when there is nothing to
     /// send. A handle is receiving until the last completion of its receive has been delivered, even after a
     /// [`cancel`](Port::cancel). [`Unsupported`](io::ErrorKind::Unsupported) for [`Request::HangUp`] on
-    /// Windows, and for a [`Request::Connect`] to an address that this port does not connect to.
+    /// a pipe of Windows, and for a [`Request::Connect`] to an address that this port does not connect to.
     /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) in a copy that `fork` made.
     ///
     /// A failure to start the operation, such as an OS error, is its completion.

@@ -61,7 +61,8 @@ pub enum Request {
     /// receive. One such operation at a time on a handle, beside all others.
     ///
     /// Use it on a connection that is not being received from; otherwise the receive reports the same. I/O
-    /// completion ports do not have it ([`Unsupported`](std::io::ErrorKind::Unsupported)).
+    /// completion ports tell resets of sockets alone: they do not have it for pipes
+    /// ([`Unsupported`](std::io::ErrorKind::Unsupported)), and it does not complete once both directions have ended in order.
     HangUp,
     /// On [an unopened file](super::Port::unopened_file): opens it. Completes with
     /// [`Outcome::FileOpened`](super::Outcome::FileOpened).

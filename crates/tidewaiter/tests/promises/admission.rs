@@ -243,26 +243,22 @@ impl Handles {
         }
     }
 
-    /// Whether such an operation can be under way on this port.
-    fn performs(&self, kind: RequestKind) -> bool {
+    /// Whether such an operation can be under way on this port, on a handle of this kind.
+    fn performs(&self, name: &str, kind: RequestKind) -> bool {
         match kind {
-            HangUp => self.hangs_up(),
+            HangUp => name == STREAM || self.harness.port.info().kind != PortKind::Iocp,
             SendFile => self.to_send.is_some(),
             _ => true,
         }
     }
 
-    fn hangs_up(&self) -> bool {
-        self.harness.port.info().kind != PortKind::Iocp
-    }
-
-    /// Submits a request that must be taken, or refused with this message.
+    /// Submits a request that must be taken, or refused with this message, for a handle of the named kind.
     #[track_caller]
-    fn submit(&mut self, handle: Handle, request: Request, refusal: Option<String>) {
+    fn submit(&mut self, name: &str, handle: Handle, request: Request, refusal: Option<String>) {
         let kind = request.kind();
         let expected = match refusal {
             Some(message) => (io::ErrorKind::InvalidInput, Some(message)),
-            None if !self.performs(kind) => (io::ErrorKind::Unsupported, None),
+            None if !self.performs(name, kind) => (io::ErrorKind::Unsupported, None),
             None => {
                 self.harness.submit(handle, request);
                 return;
@@ -300,7 +296,7 @@ fn a_handle_takes_the_requests_of_its_kind() {
             let kind = request.kind();
             let handle = handles.get(name, false);
             let refusal = (!taken.contains(&kind)).then(|| format!("{name} takes no {kind:?}"));
-            handles.submit(handle, request, refusal);
+            handles.submit(name, handle, request, refusal);
             handles.settle();
         }
     }
@@ -313,9 +309,9 @@ fn a_request_under_way_excludes_the_same_others_on_every_port() {
     for (name, taken) in handles.taken() {
         for (first, second) in pairs(handles.needed()) {
             let (under_way, asked) = (first.kind(), second.kind());
-            if handles.performs(under_way) && taken.contains(&under_way) {
+            if handles.performs(name, under_way) && taken.contains(&under_way) {
                 let handle = handles.get(name, under_way != Connect);
-                handles.submit(handle, first, None);
+                handles.submit(name, handle, first, None);
                 let refusal = if !taken.contains(&asked) {
                     Some(format!("{name} takes no {asked:?}"))
                 } else if may_be_together(under_way, asked) {
@@ -324,7 +320,7 @@ fn a_request_under_way_excludes_the_same_others_on_every_port() {
                     let doing = doing(under_way);
                     Some(format!("{name} takes no {asked:?} while it is {doing}"))
                 };
-                handles.submit(handle, second, refusal);
+                handles.submit(name, handle, second, refusal);
                 handles.settle();
             }
         }
@@ -338,7 +334,7 @@ fn an_empty_send_is_refused() {
     for name in [STREAM, WRITER, DUPLEX] {
         let handle = handles.get(name, true);
         let refusal = Some("there is nothing to send".to_owned());
-        handles.submit(handle, Request::Send(Chunks::new()), refusal);
+        handles.submit(name, handle, Request::Send(Chunks::new()), refusal);
     }
     handles.harness.finish();
 }

@@ -237,7 +237,7 @@ fn end_one_by_one(transport: Transport, mut pauses: Vec<Pause>, log: Log) {
 fn a_source_is_paused_by_its_destination_apart_from_the_application() {
     let (reactor, log, countdown) = (reactor(), Log::default(), Countdown::new(1));
     let ends = Log::default();
-    // On Windows, a connection that is paused does not notice its end.
+    // On Windows, a connection that is paused does not notice an end in order.
     let client = Script::new().made(|transport| {
         transport.pause_producing();
         transport.write(b"question");

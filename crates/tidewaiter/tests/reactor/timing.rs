@@ -231,7 +231,7 @@ fn an_idle_timeout_ends_a_close_that_waits_for_a_deaf_peer() {
             server_ended.add(reason.to_string());
             done.hit(transport.reactor());
         });
-    // On Windows, a connection that is paused does not notice its end.
+    // On Windows, a connection that is paused does not notice an end in order.
     let client = Script::new().made(Transport::pause_producing);
     let _listener = pair(&reactor, client, server);
     run_clean(&reactor);

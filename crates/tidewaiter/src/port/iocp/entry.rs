@@ -220,9 +220,9 @@ impl Entry {
         }
         admit(PortKind::Iocp, self.source.kind(), self.under_way, request)?;
         match request {
-            Request::HangUp => Err(io::Error::new(
+            Request::HangUp if !matches!(self.source, Source::Stream(_)) => Err(io::Error::new(
                 io::ErrorKind::Unsupported,
-                "completion ports report a hang-up only to a receive or a send",
+                "completion ports report the end of a pipe only to a receive or a send",
             )),
             Request::File(asked) if !file_calls.contain(asked.call()) => {
                 Err(no_file_calls(PortKind::Iocp, request))

@@ -20,6 +20,7 @@ mod directory;
 mod entry;
 mod extension;
 mod file;
+mod hang_up;
 mod message;
 mod multicast;
 mod named_pipe;
@@ -191,6 +192,10 @@ impl Iocp {
             return false;
         };
         if pending.ending.is_some() {
+            return true;
+        }
+        if pending.kind == RequestKind::HangUp {
+            self.cancel_hang_up(operation);
             return true;
         }
         pending.ending = Some(Failure::Cancelled);

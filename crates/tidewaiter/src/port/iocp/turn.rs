@@ -127,9 +127,8 @@ impl Iocp {
             Request::SendDatagrams(batch) => self.start_send_datagrams(operation, batch),
             Request::File(request) => self.start_file(operation, *request),
             Request::SendFile(part) => self.start_sending(operation, *part),
-            Request::HangUp | Request::OpenFile(_) => {
-                unreachable!("`Entry::check` refuses it")
-            }
+            Request::HangUp => self.start_hang_up(operation),
+            Request::OpenFile(_) => unreachable!("`admit` refuses it"),
             Request::ReceiveWithDescriptors => unreachable!("`admit` refuses it"),
         }
     }

@@ -1,4 +1,4 @@
-//! Sockets that the program owns: each is polled again and again, once at a time.
+//! Sockets that the program owns: each is polled again and again, once at a time. So are ours while they wait for a reset.
 
 use std::collections::HashMap;
 use std::io;
@@ -19,16 +19,16 @@ use crate::port::{
 /// The sockets that the program has the port watch.
 #[derive(Default)]
 pub(super) struct SocketWatches {
-    devices: Devices,
+    pub(super) devices: Devices,
     /// By operation.
-    watches: HashMap<Key, SocketWatch>,
+    pub(super) watches: HashMap<Key, SocketWatch>,
     /// The operations that watch these numbers.
     numbers: HashMap<RawDescriptor, Key>,
     /// Watches that have been reported; the next wait polls their sockets again.
     reported: Vec<Key>,
 }
 
-struct SocketWatch {
+pub(super) struct SocketWatch {
     number: RawDescriptor,
     /// The socket to poll.
     base: SOCKET,
@@ -38,7 +38,21 @@ struct SocketWatch {
 }
 
 impl SocketWatch {
-    fn start_poll(&mut self, operation: Key) -> io::Result<()> {
+    pub(super) fn new(
+        number: RawDescriptor,
+        interest: Interest,
+        device: Rc<Device>,
+    ) -> io::Result<SocketWatch> {
+        Ok(SocketWatch {
+            number,
+            base: base_socket(number)?,
+            interest,
+            device,
+            poll: None,
+        })
+    }
+
+    pub(super) fn start_poll(&mut self, operation: Key) -> io::Result<()> {
         let events = events_for(self.interest);
         self.poll = Some(self.device.poll(self.base, events, operation)?);
         Ok(())
@@ -70,13 +84,8 @@ impl Iocp {
         if sockets.numbers.contains_key(&number) {
             return Err(already_watched(number));
         }
-        let mut watch = SocketWatch {
-            number,
-            base: base_socket(number)?,
-            interest,
-            device: sockets.devices.share(&self.queue)?,
-            poll: None,
-        };
+        let device = sockets.devices.share(&self.queue)?;
+        let mut watch = SocketWatch::new(number, interest, device)?;
         let pending = Pending::new(Key::from_u64(0), token, RequestKind::Watch);
         let operation = self.operations.insert(pending);
         if let Err(error) = watch.start_poll(operation) {
@@ -126,6 +135,9 @@ impl Iocp {
         if self.is_ending(operation) {
             return self.end_socket_watch(operation, Err(Failure::Cancelled));
         }
+        if self.kind_of(operation) == Some(RequestKind::HangUp) {
+            return self.finish_hang_up_poll(operation, result);
+        }
         match result {
             PollResult::Ready(readiness) if readiness.closed => {
                 self.end_socket_watch(operation, Ok(Outcome::Ready(readiness)));
@@ -153,7 +165,7 @@ impl Iocp {
         }
     }
 
-    fn poll_again(&mut self, operation: Key) {
+    pub(super) fn poll_again(&mut self, operation: Key) {
         // The watch may have been cancelled meanwhile.
         let Some(watch) = self.watches.sockets.watches.get_mut(&operation) else {
             return;
@@ -161,6 +173,9 @@ impl Iocp {
         let Err(error) = watch.start_poll(operation) else {
             return;
         };
+        if self.kind_of(operation) == Some(RequestKind::HangUp) {
+            return self.poll_no_more(operation, &error);
+        }
         let closed = error.raw_os_error() == Some(ERROR_INVALID_HANDLE.cast_signed());
         let result = match closed {
             true => Ok(Outcome::Ready(Readiness {
@@ -181,7 +196,10 @@ impl Iocp {
         if pending.ending.is_none() {
             pending.ending = Some(Failure::Cancelled);
             // The owner may close the socket and watch another one of the same number at once.
-            self.watches.sockets.numbers.remove(&watch.number);
+            let numbers = &mut self.watches.sockets.numbers;
+            if numbers.get(&watch.number) == Some(&operation) {
+                numbers.remove(&watch.number);
+            }
             if !watch.cancel_poll() {
                 self.end_socket_watch(operation, Err(Failure::Cancelled));
             }
@@ -196,13 +214,16 @@ impl Iocp {
         }
     }
 
-    fn end_socket_watch(&mut self, operation: Key, result: Result<Outcome, Failure>) {
+    pub(super) fn end_socket_watch(&mut self, operation: Key, result: Result<Outcome, Failure>) {
         let sockets = &mut self.watches.sockets;
         let watch = sockets.watches.remove(&operation).expect("it ends once");
         // After a cancel, the number may belong to another watch.
         if sockets.numbers.get(&watch.number) == Some(&operation) {
             sockets.numbers.remove(&watch.number);
         }
-        self.end_watch(operation, result);
+        match self.kind_of(operation) {
+            Some(RequestKind::HangUp) => self.end(operation, result),
+            _ => self.end_watch(operation, result),
+        }
     }
 }
