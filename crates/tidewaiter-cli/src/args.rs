@@ -58,9 +58,8 @@ client what kind of terminal it is, and wait up to 3 seconds for an answer.
 When the client shuts down its sending side, COMMAND reads the end of its input. When COMMAND closes its output, \
 the client reads the end of file.
 
-The server cannot tell a client that closes from one that only shuts down its sending side. It does not notice a \
-reset while COMMAND leaves earlier bytes unread. If COMMAND then neither writes nor exits, it runs until \
---idle-timeout.
+The server cannot tell a client that closes from one that only shuts down its sending side. If COMMAND then neither \
+writes nor exits, it runs until --idle-timeout.
 
 When the connection is lost, COMMAND has --grace to exit. Then the server asks it to exit, and kills it 2 \
 seconds later.

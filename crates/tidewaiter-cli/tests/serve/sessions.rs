@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
 
 use crate::support::{
     Server, await_ready, exchange, field, metrics, rest, tidewaiter, within_patience,
@@ -100,6 +101,24 @@ fn an_idle_connection_and_its_child_are_ended() {
     rest(&mut client);
     let line = server.await_line("connection ended");
     assert!(line.contains("reason=\"idle timeout\""), "{line}");
+}
+
+/// Goal: a client that resets its connection is noticed although the command reads nothing of what it has sent.
+#[test]
+fn a_reset_is_noticed_while_the_command_leaves_bytes_unread() {
+    /// A write that takes longer than this is blocked.
+    const BLOCKED: Duration = Duration::from_millis(500);
+    let server = Server::start("stay", &["--grace", "100ms"]);
+    let mut client = server.connect();
+    client
+        .peek(&mut [0])
+        .expect("the child says that it is ready");
+    client.set_write_timeout(Some(BLOCKED)).unwrap();
+    while client.write(&[b'x'; 1 << 16]).is_ok() {}
+    // Closing a connection with unread data resets it.
+    drop(client);
+    let line = server.await_line("connection ended");
+    assert!(line.contains("reason=\"client reset\""), "{line}");
 }
 
 #[test]
