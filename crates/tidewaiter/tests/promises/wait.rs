@@ -38,14 +38,17 @@ fn a_timeout_is_never_early() {
     harness.finish();
 }
 
+/// Method: of many waits, one is fast. On a busy machine, many are not.
 #[test]
 fn a_timeout_of_zero_does_not_block() {
     let mut harness = Harness::new();
-    let start = harness.port.now();
-    for _ in 0..1000 {
+    let times = (0..1000).map(|_| {
+        let start = harness.port.now();
         assert_eq!(harness.turn(Some(Duration::ZERO)), 0);
-    }
-    assert!(harness.port.now() - start < Duration::from_secs(10));
+        harness.port.now() - start
+    });
+    let fastest = times.min().expect("there are some");
+    assert!(fastest < Duration::from_millis(1), "{fastest:?}");
     harness.finish();
 }
 
