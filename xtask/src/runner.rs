@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::context::Context;
 
 /// Time limit for a command that nobody watches. At a terminal, the user decides when to press Ctrl-C.
-const LIMIT: Duration = Duration::from_secs(10 * 60);
+const LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// Why a lane did not pass.
 #[derive(Debug, PartialEq, Eq)]
