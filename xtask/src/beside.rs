@@ -1,4 +1,4 @@
-//! Lanes that run beside others: they measure no time, and fill the pauses of lanes that wait for Wine.
+//! Lanes that run beside others: they measure no time, and fill the pauses of lanes that wait for something.
 
 use std::fs::File;
 use std::io;
@@ -13,7 +13,7 @@ use crate::lanes::Lane;
 pub(crate) const NAMES: &[&str] = &["loom", "miri", "msrv", "cross", "peers", "paths"];
 
 /// The lane whose beginning starts them.
-pub(crate) const FROM: &str = "windows";
+pub(crate) const FROM: &str = "tests";
 
 /// Lanes that run, one after another, in processes of their own.
 #[derive(Debug)]
