@@ -87,9 +87,8 @@ pub struct Usage {
     pub system_time: Duration,
     /// The most memory that one of the processes had in RAM at a time, in bytes; on Windows, of its working set.
     ///
-    /// `None` on Linux if it is no more than this process had used itself when it started the child. Linux counts
-    /// the memory of the parent as the child's, until the child runs its program. `None` under Wine, which does not
-    /// report it.
+    /// `None` on Linux if it is no more than this process has used itself. Linux counts the memory of the parent as the
+    /// child's, until the child runs its program. `None` under Wine, which does not report it.
     pub peak_memory: Option<u64>,
 }
 
