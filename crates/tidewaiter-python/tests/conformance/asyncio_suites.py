@@ -136,7 +136,7 @@ def _named(*names: str) -> Callable[[Path], list[str]]:
 
 SUITES = {
     "mixins": AsyncioSuite(lambda folder: [f"{HERE / 'asyncio_mixins.py'}::{name}" for name in MIXINS]),
-    "modules": AsyncioSuite(_black_box, ("--pyargs",)),
+    "modules": AsyncioSuite(_black_box, ("--pyargs", "-p", "cpython_adapted")),
     "uvloop": AsyncioSuite(_named(*UVLOOP), ("-p", "uvloop_adapted", "-k", "AIO"), package="uvloop"),
     "anyio": AsyncioSuite(
         _files,
