@@ -10,7 +10,17 @@ use crate::context::{Context, has};
 use crate::lanes::Lane;
 
 /// The lanes that run beside others.
-pub(crate) const NAMES: &[&str] = &["loom", "miri", "msrv", "cross", "peers", "paths"];
+pub(crate) const NAMES: &[&str] = &[
+    "builds",
+    "clippy",
+    "clippy-windows",
+    "loom",
+    "miri",
+    "msrv",
+    "cross",
+    "peers",
+    "paths",
+];
 
 /// The lane whose beginning starts them.
 pub(crate) const FROM: &str = "tests";

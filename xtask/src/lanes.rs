@@ -45,10 +45,16 @@ const fn lane(
     }
 }
 
-/// All lanes, cheap ones first.
+/// All lanes, cheap ones first. Those that run beside others keep this order, too.
 pub(crate) const LANES: &[Lane] = &[
     lane("fmt", Required, "rustfmt formats the code", fmt),
     lane("tidy", Required, "rules that no lint covers", tidy_rules),
+    lane(
+        "builds",
+        Optional,
+        "the tests of `windows` and `asan` are built, for these to find them",
+        builds,
+    ),
     lane("clippy", Required, "no warnings, in any target", clippy),
     lane(
         "clippy-windows",
@@ -252,6 +258,9 @@ const DAEMONS: &[Tool] = &[
 /// All kinds of tests but doctests, which have their own lane.
 const TEST_KINDS: &[&str] = &["--no-fail-fast", "--lib", "--bins", "--tests", "--examples"];
 
+/// The same without programs, whose tests are in `--tests`.
+const ASAN_KINDS: &[&str] = &["--no-fail-fast", "--lib", "--tests"];
+
 /// Leaves the Python extension out: its test programs would have to link Python's library. Its own lanes test it as
 /// a wheel.
 const WITHOUT_PYTHON: &[&str] = &["--exclude", "tidewaiter-python"];
@@ -275,35 +284,19 @@ fn tidy_rules(context: &Context) -> Result<Tally, Stop> {
 
 fn clippy(context: &Context) -> Result<Tally, Stop> {
     component("clippy", "cargo-clippy")?;
-    Step::cargo(
-        context,
-        &[
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ],
-    )
-    .run(context)
+    Step::cargo(context, &["clippy", "--workspace", "--all-targets"])
+        .args(&["--", "-D", "warnings"])
+        .env("CARGO_TARGET_DIR", folder(context, "clippy"))
+        .run(context)
 }
 
 fn clippy_windows(context: &Context) -> Result<Tally, Stop> {
     component("clippy", "cargo-clippy")?;
     rust_target(wine::TARGET)?;
-    Step::cargo(
-        context,
-        &[
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--target",
-            wine::TARGET,
-        ],
-    )
-    .args(&["--", "-D", "warnings"])
-    .run(context)
+    Step::cargo(context, &["clippy", "--workspace", "--all-targets"])
+        .args(&["--target", wine::TARGET, "--", "-D", "warnings"])
+        .env("CARGO_TARGET_DIR", folder(context, "clippy"))
+        .run(context)
 }
 
 fn docs(context: &Context) -> Result<Tally, Stop> {
@@ -408,16 +401,32 @@ fn doctests(context: &Context) -> Result<Tally, Stop> {
         .run(context)
 }
 
+/// Builds the tests of lanes that come later, for these to find them built. Installs nothing.
+fn builds(context: &Context) -> Result<Tally, Stop> {
+    // First those with a target folder of their own, because the lane `tests` needs the other one meanwhile.
+    asan_cargo(context, &["--no-run"])?
+        .args(ASAN_KINDS)
+        .run(context)?;
+    match Wine::found(context) {
+        Some(wine) => windows_tests(&wine, context)
+            .args(&["--no-run"])
+            .run(context),
+        None => Ok(Tally::default()),
+    }
+}
+
 fn windows(context: &Context) -> Result<Tally, Stop> {
     let wine = Wine::ready(context)?;
     wine::tell_lacking();
-    let outcome = wine
-        .cargo(context, &["test", "--workspace", "--exclude", "xtask"])
-        .args(WITHOUT_PYTHON)
-        .args(TEST_KINDS)
-        .run(context);
+    let outcome = windows_tests(&wine, context).run(context);
     wine.stop(context);
     outcome.and_then(Tally::at_least_one)
+}
+
+fn windows_tests(wine: &Wine, context: &Context) -> Step {
+    wine.cargo(context, &["test", "--workspace", "--exclude", "xtask"])
+        .args(WITHOUT_PYTHON)
+        .args(TEST_KINDS)
 }
 
 fn loom(context: &Context) -> Result<Tally, Stop> {
@@ -435,25 +444,29 @@ fn loom(context: &Context) -> Result<Tally, Stop> {
     .and_then(Tally::at_least_one)
 }
 
-fn asan(context: &Context) -> Result<Tally, Stop> {
+/// Tests of the library, built for AddressSanitizer.
+fn asan_cargo(context: &Context, arguments: &[&str]) -> Result<Step, Stop> {
     if !context.host.ends_with("-linux-gnu") {
         return Err(Stop::Foreign(format!("not set up for {}", context.host)));
     }
-    let cargo = |leaks: u8, arguments: &[&str]| {
-        Step::cargo(
-            context,
-            &["test", "-p", "tidewaiter", "--target", &context.host],
-        )
+    let test = ["test", "-p", "tidewaiter", "--target", &context.host];
+    let step = Step::cargo(context, &test)
         .args(arguments)
         // Stable compilers have the sanitizer, but accept its flag only with this variable.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", "-Zsanitizer=address")
         .env("CARGO_TARGET_DIR", folder(context, "asan"))
-        .env("CARGO_PROFILE_DEV_DEBUG", "0")
-        .env("ASAN_OPTIONS", format!("detect_leaks={leaks}"))
+        .env("CARGO_PROFILE_DEV_DEBUG", "0");
+    Ok(step)
+}
+
+fn asan(context: &Context) -> Result<Tally, Stop> {
+    let cargo = |leaks: u8, arguments: &[&str]| {
+        let step = asan_cargo(context, arguments)?;
+        Ok(step.env("ASAN_OPTIONS", format!("detect_leaks={leaks}")))
     };
     // Leak detection needs ptrace, which containers may forbid. Without it, even listing the tests fails.
-    let leaks = u8::from(cargo(1, &["--lib", "--", "--list"]).succeeds());
+    let leaks = u8::from(cargo(1, &["--lib", "--", "--list"])?.succeeds());
     println!(
         "leak detection is {}",
         if leaks == 1 {
@@ -462,8 +475,7 @@ fn asan(context: &Context) -> Result<Tally, Stop> {
             "not possible here"
         }
     );
-    let mut step = cargo(leaks, &["--no-fail-fast", "--lib", "--tests", "--"]);
-    step = step.args(&["--skip", SMALL]);
+    let mut step = cargo(leaks, ASAN_KINDS)?.args(&["--", "--skip", SMALL]);
     if leaks == 1 {
         for test in LEAKY {
             step = step.args(&["--skip", test]);

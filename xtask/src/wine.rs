@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::context::{Context, output};
+use crate::context::{Context, has, output};
 use crate::install::{self, Tool};
 use crate::runner::{Step, Stop};
 
@@ -19,6 +19,9 @@ const TOOLS: &[Tool] = &[
         packages: &["gcc-mingw-w64-x86-64"],
     },
 ];
+
+/// The file that a prefix has once it is made.
+const REGISTRY: &str = "system.reg";
 
 /// So long the Wine server waits for another program: the lanes stop it before, unless they are interrupted.
 const LINGER_SECONDS: u32 = 120;
@@ -86,15 +89,24 @@ impl Wine {
             ));
         }
         install::tools(context, TOOLS)?;
-        let std = library(context)?;
         let wine = Wine {
-            prefix: context.target.join("windows").join("prefix"),
-            std,
+            prefix: prefix(context),
+            std: library(context)?,
         };
         wine.make_prefix(context)?;
         wine.add_randomness(context)?;
         wine.start(context);
         Ok(wine)
+    }
+
+    /// What earlier commands made ready, if that is everything.
+    pub(crate) fn found(context: &Context) -> Option<Wine> {
+        let found =
+            TOOLS.iter().all(|tool| has(tool.program)) && prefix(context).join(REGISTRY).is_file();
+        found.then(|| library(context).ok())?.map(|std| Wine {
+            prefix: prefix(context),
+            std,
+        })
     }
 
     /// Starts the Wine server, if it does not run. Otherwise it would end soon after each program, and reset the
@@ -160,7 +172,7 @@ impl Wine {
     }
 
     fn make_prefix(&self, context: &Context) -> Result<(), Stop> {
-        if self.prefix.join("system.reg").is_file() {
+        if self.prefix.join(REGISTRY).is_file() {
             return Ok(());
         }
         make_folder(&self.prefix)?;
@@ -187,6 +199,10 @@ impl Wine {
             .run(context)?;
         Ok(())
     }
+}
+
+fn prefix(context: &Context) -> PathBuf {
+    context.target.join("windows").join("prefix")
 }
 
 fn library(context: &Context) -> Result<Library, Stop> {
