@@ -8,7 +8,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tidewaiter::io::{Listener, ReadHalf, Stream, WriteHalf};
+use tidewaiter::io::{Listener, Stream, copy_bidirectional};
 use tidewaiter::{ConnectOptions, Reactor};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -41,29 +41,15 @@ impl Servers {
     }
 }
 
-/// Copies to the end of `from`, which it passes on. Returns the number of bytes.
-async fn copy(mut from: ReadHalf, mut to: WriteHalf) -> io::Result<u64> {
-    let mut copied = 0;
-    loop {
-        let chunk = from.read_chunk().await?;
-        if chunk.is_empty() {
-            to.shutdown().await?;
-            return Ok(copied);
-        }
-        copied += chunk.len() as u64;
-        to.write_chunk(chunk).await?;
-    }
-}
-
-/// Serves one connection.
-async fn pass_on(reactor: Reactor, client: Stream, servers: Rc<Servers>) -> io::Result<(u64, u64)> {
+/// Serves one connection, and returns how many bytes went to the server and back.
+async fn pass_on(
+    reactor: Reactor,
+    mut client: Stream,
+    servers: Rc<Servers>,
+) -> io::Result<(u64, u64)> {
     // The client's connection is closed if there is no server.
-    let server = servers.connect(&reactor).await?;
-    let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
-    let request = reactor.spawn(copy(from_client, to_server));
-    let received = copy(from_server, to_client).await;
-    let sent = request.await.map_err(io::Error::other)?;
-    Ok((sent?, received?))
+    let mut server = servers.connect(&reactor).await?;
+    Ok(copy_bidirectional(&mut client, &mut server).await?)
 }
 
 /// Serves connections until the reactor stops.

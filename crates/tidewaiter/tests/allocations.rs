@@ -4,12 +4,13 @@
 use std::alloc::System;
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tidewaiter::io::{Stream, copy_bidirectional};
 use tidewaiter::port::{Datagram, PortKind};
 use tidewaiter::{
     DatagramProtocol, DatagramTransport, File, FileOptions, Listener, Protocol, Reactor, Transport,
@@ -61,6 +62,8 @@ fn the_steady_path_allocates_nothing() {
         }
         let counted = allocations_of_large_writes(kind);
         assert_eq!(counted, 0, "large writes on {kind}");
+        let counted = allocations_of_joined_streams(kind);
+        assert_eq!(counted, 0, "joined streams on {kind}");
     }
 }
 
@@ -210,6 +213,40 @@ fn allocations_of_large_writes(kind: PortKind) -> usize {
     counted
 }
 
+/// Counts the allocations while pieces pass through two streams that are joined, too large for the copy that small ones
+/// are.
+fn allocations_of_joined_streams(kind: PortKind) -> usize {
+    const PIECE: usize = 16 * 1024;
+    let builder = Reactor::builder().port(kind).signals(false);
+    let reactor = builder.build().expect("the port can be opened");
+    let mut front = tidewaiter::io::Listener::bind(&reactor, "127.0.0.1:0").unwrap();
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let handle = reactor.clone();
+    let client = connect_to(front.local_addr().socket_addr().unwrap());
+    reactor.spawn(async move {
+        let (mut client, _peer) = front.accept().await.unwrap();
+        let mut server = Stream::connect(&handle, address).await.unwrap();
+        copy_bidirectional(&mut client, &mut server).await.unwrap();
+    });
+    while reactor.metrics().living.transports < 2 {
+        reactor.iterate(PATIENCE).expect("the reactor runs");
+    }
+    let (server, _) = server.accept().unwrap();
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (message, mut answer, mut expected) = (vec![7; PIECE], vec![0; PIECE], 0);
+    let mut round = || {
+        for (from, to) in [(&client, &server), (&server, &client)] {
+            let (mut from, mut to) = (from, to);
+            from.write_all(&message).unwrap();
+            expected += PIECE as u64;
+            run_until_sent(&reactor, expected);
+            to.read_exact(&mut answer).unwrap();
+        }
+    };
+    count(&mut round, 100)
+}
+
 thread_local! {
     /// The memory of reads, while no read has it. A callback that captures nothing takes no memory.
     static MEMORY: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -278,7 +315,11 @@ fn listening<P: Protocol + 'static>(
 }
 
 fn connect(listener: &Listener) -> TcpStream {
-    let client = TcpStream::connect(listener.local_addr()).unwrap();
+    connect_to(listener.local_addr().socket_addr().unwrap())
+}
+
+fn connect_to(address: SocketAddr) -> TcpStream {
+    let client = TcpStream::connect(address).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     client
 }

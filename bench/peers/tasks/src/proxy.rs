@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use bench_common::net::BUFFER_BYTES;
 use bench_common::origin::{Origin, has_head};
 use tidewaiter::Reactor;
-use tidewaiter::io::{ReadHalf, Stream, WriteHalf};
+use tidewaiter::io::{Stream, copy_bidirectional};
 
 use crate::streams;
 
@@ -34,18 +34,6 @@ async fn pass_on(reactor: Reactor, mut client: Stream, to: SocketAddr) -> io::Re
         .await
         .map_err(io::Error::other)?;
     server.write_all(&head).await?;
-    let (from_client, to_client) = client.split();
-    let (from_server, to_server) = server.split();
-    reactor.spawn(copy(from_client, to_server));
-    copy(from_server, to_client).await
-}
-
-async fn copy(mut from: ReadHalf, mut to: WriteHalf) -> io::Result<()> {
-    loop {
-        let chunk = from.read_chunk().await?;
-        if chunk.is_empty() {
-            return to.shutdown().await;
-        }
-        to.write_chunk(chunk).await?;
-    }
+    copy_bidirectional(&mut client, &mut server).await?;
+    Ok(())
 }

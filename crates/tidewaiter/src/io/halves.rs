@@ -112,7 +112,7 @@ impl ReadHalf {
     /// As [`read`](ReadHalf::read).
     pub async fn read_chunk(&mut self) -> io::Result<Chunk> {
         poll_fn(|context| self.poll_current(context)).await?;
-        Ok(self.current.take())
+        Ok(self.take_current())
     }
 
     /// Waits until there are bytes, and shows some of them without copying: none at the end of the stream. They stay in
@@ -149,6 +149,10 @@ impl ReadHalf {
 
     pub(super) fn current(&self) -> &[u8] {
         self.current.bytes()
+    }
+
+    pub(super) fn take_current(&mut self) -> Chunk {
+        self.current.take()
     }
 
     pub(super) fn poll_read(
@@ -307,7 +311,11 @@ impl WriteHalf {
     }
 
     async fn writable(&self) -> io::Result<()> {
-        poll_fn(|context| self.shared.poll_writable(&self.transport, context)).await
+        poll_fn(|context| self.poll_writable(context)).await
+    }
+
+    pub(super) fn poll_writable(&self, context: &Context<'_>) -> Poll<io::Result<()>> {
+        self.shared.poll_writable(&self.transport, context)
     }
 
     /// Writes some of the pieces: all, unless they are many.
@@ -316,7 +324,7 @@ impl WriteHalf {
         context: &Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.shared.poll_writable(&self.transport, context))?;
+        ready!(self.poll_writable(context))?;
         let turn = self.transport.reactor().counters().turns.get();
         let copy = self.shared.lent.get().is_spent(turn);
         let written = self.transport.write_lent(pieces, copy);

@@ -2,6 +2,7 @@
 //! futures do with a [`Stream`]. The [guide](crate::guide::tasks) begins with a server.
 
 mod child;
+mod copy;
 mod datagram;
 mod file;
 mod halves;
@@ -18,6 +19,7 @@ mod traits;
 mod waiting;
 
 pub use child::Child;
+pub use copy::{CopyBidirectional, CopyError, Duplex, copy_bidirectional};
 pub use datagram::DatagramSocket;
 pub use file::File;
 pub use halves::{ReadHalf, WriteHalf};

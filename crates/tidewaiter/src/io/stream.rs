@@ -222,6 +222,10 @@ impl Stream {
         self.transport().peer_addr()
     }
 
+    pub(super) fn both(&mut self) -> (&mut ReadHalf, &mut WriteHalf) {
+        (&mut self.reader, &mut self.writer)
+    }
+
     pub(super) fn reader(&mut self) -> &mut ReadHalf {
         &mut self.reader
     }

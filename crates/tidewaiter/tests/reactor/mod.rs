@@ -22,6 +22,7 @@ mod frames;
 mod from_threads;
 mod hanging_up;
 mod io_children;
+mod io_copies;
 mod io_datagrams;
 mod io_drops;
 mod io_ends;

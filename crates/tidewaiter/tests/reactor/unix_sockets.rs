@@ -6,8 +6,11 @@ use std::path::Path;
 use std::rc::Rc;
 
 use socket2::{Domain, SockAddr, Socket, Type};
+use tidewaiter::bytes::Bytes;
+use tidewaiter::io::{Listener, Stream, copy_bidirectional};
 use tidewaiter::{Address, ConnectError, Error, Factory, Protocol, Reactor, UnixAddress};
 
+use super::promises::io_support::{self, check};
 use super::promises::support::{
     Countdown, Echo, Log, Script, Silent, any_port, pattern, reactor, run_clean,
 };
@@ -95,6 +98,44 @@ fn each_side_of_a_unix_socket_ends_its_writing_and_still_receives() {
     let mut events = log.take();
     events.sort();
     assert_eq!(events, ["client: hello", "server: hello"]);
+}
+
+#[test]
+fn a_tcp_connection_is_joined_to_a_unix_socket() {
+    const BYTES: usize = 2 << 20;
+    if !has_unix_sockets() {
+        return;
+    }
+    let folder = Folder::new();
+    let reactor = reactor();
+    check(&reactor, async {
+        let (client, mut front) = io_support::pair(&reactor).await;
+        let mut listener = Listener::bind(&reactor, folder.socket("a")).unwrap();
+        let address = listener.local_addr();
+        let mut back = Stream::connect(&reactor, address).await.unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        let copying = reactor.spawn(async move {
+            let copied = copy_bidirectional(&mut front, &mut back).await;
+            (copied, front, back)
+        });
+        let (mut reads, mut writes) = client.split();
+        let writing = reactor.spawn(async move {
+            let mut bytes = Bytes::from(pattern(BYTES));
+            writes.write_all_buf(&mut bytes).await.unwrap();
+            writes.shutdown().await.unwrap();
+        });
+        let mut request = Vec::new();
+        server.read_to_end(&mut request).await.unwrap();
+        assert!(request == pattern(BYTES), "{} bytes", request.len());
+        writing.await.unwrap();
+        server.write_all(b"thanks").await.unwrap();
+        drop(server);
+        let mut answer = Vec::new();
+        reads.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer, b"thanks");
+        let (copied, _front, _back) = copying.await.unwrap();
+        assert_eq!(copied.unwrap(), (BYTES as u64, 6));
+    });
 }
 
 /// A factory that keeps why connecting failed, and stops the reactor.
