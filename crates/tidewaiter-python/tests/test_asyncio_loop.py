@@ -6,6 +6,7 @@ import gc
 import sys
 import threading
 import unittest
+import weakref
 
 import tidewaiter.asyncio
 from support import ports
@@ -165,6 +166,33 @@ class Handles(LoopTestCase):
         self.loop.call_later(0.01, self.loop.stop)
         self.loop.run_forever()
         self.assertEqual(made, [])
+
+    def test_a_weak_reference_ends_with_its_handle(self):
+        for schedule in (self.loop.call_soon, lambda call: self.loop.call_later(0, call)):
+            dropped = weakref.ref(schedule(lambda: None))
+            kept = schedule(lambda: None)
+            reference = weakref.ref(kept)
+            self.assertIsNotNone(dropped())
+            self.run_turns()
+            self.assertIs(reference(), kept)
+            del kept
+            self.assertIsNone(reference())
+            later = [self.loop.call_soon(lambda: None) for _ in range(3)]
+            self.assertIsNone(dropped())
+            for handle in later:
+                self.assertEqual(weakref.getweakrefcount(handle), 0)
+            self.run_turns()
+
+    def test_a_weak_reference_may_be_made_during_the_call(self):
+        found = []
+        handles = []
+
+        def call():
+            found.append(weakref.ref(handles.pop()))
+
+        handles.append(self.loop.call_soon(call))
+        self.run_turns()
+        self.assertIsNone(found[0]())
 
     def test_timers_compare_by_their_time(self):
         first, second = self.loop.call_at(1e9, print), self.loop.call_at(2e9, print)

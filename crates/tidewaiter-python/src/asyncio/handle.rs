@@ -6,13 +6,14 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::CompareOp;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 
 use crate::asyncio::exceptions::leaves_loop;
 use crate::asyncio::face::AsyncioLoop;
 use crate::core::context;
 use crate::core::event_loop::Loop;
-use crate::core::lock::{Locked, references};
+use crate::core::lock::{Locked, WeakList, references};
 
 /// The details of a call that only debug mode keeps.
 #[derive(Default)]
@@ -38,7 +39,7 @@ struct State {
 }
 
 /// A call that the loop makes soon.
-#[pyclass(frozen, subclass, module = "tidewaiter._tidewaiter")]
+#[pyclass(frozen, subclass, weakref, module = "tidewaiter._tidewaiter")]
 pub(crate) struct Handle(Locked<State>);
 
 /// A call that the loop makes at a given time.
@@ -188,8 +189,7 @@ pub(super) fn make(event_loop: &Loop, object: &Bound<'_, PyAny>) -> PyResult<()>
     if let Err(error) = made {
         return failed(handle, error);
     }
-    // The queue's reference, which it drops next.
-    if references(py, object.as_unbound()) == 1 && handle.is_exact_instance_of::<Handle>() {
+    if may_be_reused(handle)? {
         let home = home.clone();
         let call = state.call.take();
         drop(call);
@@ -198,6 +198,18 @@ pub(super) fn make(event_loop: &Loop, object: &Bound<'_, PyAny>) -> PyResult<()>
         home.get().keep_spare(object.clone());
     }
     Ok(())
+}
+
+/// Whether the program has lost a handle whose call is being made.
+fn may_be_reused(handle: &Bound<'_, Handle>) -> PyResult<bool> {
+    static WEAK_LIST: PyOnceLock<WeakList> = PyOnceLock::new();
+    let py = handle.py();
+    // The queue's reference, which it drops next.
+    if references(py, handle.as_unbound()) != 1 || !handle.is_exact_instance_of::<Handle>() {
+        return Ok(false);
+    }
+    let weak_list = WEAK_LIST.get_or_try_init(py, || WeakList::of(&py.get_type::<Handle>()))?;
+    Ok(!weak_list.has_some(handle))
 }
 
 /// Makes the call of a handle that is asyncio's own.

@@ -9,10 +9,13 @@
     reason = "the compiler cannot see that the interpreter lock serializes all access"
 )]
 
+use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::PyImportError;
+use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyType;
 
 use crate::core::endings;
 
@@ -45,6 +48,25 @@ impl<T> Locked<T> {
 pub(crate) fn references<T>(_lock: Python<'_>, object: &Py<T>) -> isize {
     // SAFETY: reads a field of the object, which `object` keeps alive.
     unsafe { pyo3::ffi::Py_REFCNT(object.as_ptr()) }
+}
+
+/// The place of the list of weak references in the objects of a class.
+pub(crate) struct WeakList(usize);
+
+impl WeakList {
+    /// Finds it in a class that takes weak references.
+    pub(crate) fn of(class: &Bound<'_, PyType>) -> PyResult<WeakList> {
+        let offset = class.getattr(intern!(class.py(), "__weakrefoffset__"))?;
+        offset.extract().map(WeakList)
+    }
+
+    /// Whether an object of exactly the class has weak references.
+    pub(crate) fn has_some(&self, object: &Bound<'_, PyAny>) -> bool {
+        // SAFETY: the interpreter says that an object of the class has a pointer at this offset.
+        let list = unsafe { object.as_ptr().byte_add(self.0) }.cast::<*mut c_void>();
+        // SAFETY: as above; `object` keeps the memory alive, and no other thread changes it while this one has the lock.
+        !unsafe { list.read() }.is_null()
+    }
 }
 
 /// Raises `StopIteration` with a value, which must be no exception and no tuple. The caller returns to Python at once,

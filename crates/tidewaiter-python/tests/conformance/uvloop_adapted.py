@@ -1,6 +1,7 @@
 """A pytest plugin: uvloop's own tests for other loops run on asyncio's default loop, as another one than asyncio's own.
 
-So the tests that leave asyncio's own loops out, for what those do wrong, run as well.
+So the tests that leave asyncio's own loops out, for what those do wrong, run as well. One test asks for threads whose
+names begin with the name of the loop: those of asyncio's executor begin with `asyncio_`.
 """
 
 import asyncio
@@ -9,6 +10,6 @@ import sys
 from uvloop import _testbase
 
 case = _testbase.AIOTestCase
-case.implementation = "another"
+case.implementation = "asyncio_"
 if sys.version_info < (3, 14):
     case.new_policy = lambda self: asyncio.DefaultEventLoopPolicy()
