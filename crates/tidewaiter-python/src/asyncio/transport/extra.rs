@@ -4,7 +4,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
-use tidewaiter::{Address, Transport};
+use tidewaiter::{Address, FileTransfer, Transport};
 
 use super::{SocketTransport, State};
 use crate::core::sockets;
@@ -25,6 +25,8 @@ pub(super) struct Extra {
     pub(super) held: Vec<u8>,
     /// The peer of a connection that has ended.
     pub(super) peer: Option<Address>,
+    /// The file that is being sent.
+    pub(super) file_transfer: Option<FileTransfer>,
 }
 
 impl Extra {
@@ -60,6 +62,13 @@ impl State {
         let extra = self.extra.borrow();
         let lost_with = extra.as_ref()?.lost_with.as_ref()?;
         Some(lost_with.bind(py).clone())
+    }
+
+    pub(super) fn is_sending_file(&self) -> bool {
+        let extra = self.extra.borrow();
+        extra
+            .as_ref()
+            .is_some_and(|extra| extra.file_transfer.is_some())
     }
 
     /// The values of `get_extra_info` so far.

@@ -38,7 +38,7 @@ impl SocketTransport {
         let (Some(link), Some(event_loop)) = (link, state.event_loop()) else {
             return Err(PyRuntimeError::new_err("Transport is closing"));
         };
-        if state.file_transfer.borrow().is_some() {
+        if state.is_sending_file() {
             return Err(PyRuntimeError::new_err("sendfile is in progress"));
         }
         let file = event_loop
@@ -50,7 +50,9 @@ impl SocketTransport {
             let Some(slot) = slot else { return };
             slot.call("sendfile", |transport| {
                 let py = transport.py();
-                transport.get().state(py).file_transfer.replace(None);
+                let state = transport.get().state(py);
+                let ended = state.with_extra_if(|extra| extra.file_transfer.take());
+                drop(ended);
                 let (bytes, exception) = match &sent {
                     Ok(bytes) => (*bytes, None),
                     Err(SendFileError::FileEnded { sent }) => (*sent, None),
@@ -63,14 +65,16 @@ impl SocketTransport {
             Some(count) => link.send_file(&file, offset..offset.saturating_add(count), sent),
             None => link.send_file(&file, offset.., sent),
         };
-        state.file_transfer.replace(Some(transfer));
+        state.with_extra(|extra| extra.file_transfer = Some(transfer));
         Ok(())
     }
 
     /// Sends no more of the file, if there is one. `done` is called with the number of bytes that were sent.
     fn _cancel_file(&self, py: Python<'_>) {
-        if let Some(transfer) = &*self.state(py).file_transfer.borrow() {
-            transfer.cancel();
-        }
+        self.state(py).with_extra_if(|extra| {
+            if let Some(transfer) = &extra.file_transfer {
+                transfer.cancel();
+            }
+        });
     }
 }

@@ -17,8 +17,8 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyType};
+use tidewaiter::Transport;
 use tidewaiter::port::RawDescriptor;
-use tidewaiter::{FileTransfer, Transport};
 
 use crate::asyncio::exceptions::leave_loop;
 use crate::asyncio::face::AsyncioLoop;
@@ -48,8 +48,6 @@ struct State {
     paused: Cell<bool>,
     closing: Cell<bool>,
     eof_written: Cell<bool>,
-    /// The file that is being sent.
-    file_transfer: RefCell<Option<FileTransfer>>,
     /// How many writes came after the loss of the connection was certain, and one for that.
     conn_lost: Cell<u32>,
     /// The state that few connections need.

@@ -44,7 +44,6 @@ impl SocketTransport {
             paused: Cell::new(false),
             closing: Cell::new(false),
             eof_written: Cell::new(false),
-            file_transfer: RefCell::default(),
             conn_lost: Cell::new(0),
             extra: RefCell::new(None),
         };

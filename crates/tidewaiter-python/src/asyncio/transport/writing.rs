@@ -74,7 +74,7 @@ impl State {
                 "Cannot call {method}() after write_eof()"
             )));
         }
-        if self.file_transfer.borrow().is_some() {
+        if self.is_sending_file() {
             return Err(PyRuntimeError::new_err(format!(
                 "unable to {progress}; sendfile is in progress"
             )));
