@@ -293,6 +293,12 @@ impl ToEndpoint for SocketAddr {
     }
 }
 
+impl ToEndpoint for &SocketAddr {
+    fn to_endpoint(self) -> Endpoint {
+        (*self).to_endpoint()
+    }
+}
+
 impl ToEndpoint for UnixAddress {
     fn to_endpoint(self) -> Endpoint {
         Address::from(self).to_endpoint()

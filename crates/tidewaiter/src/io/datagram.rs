@@ -8,9 +8,10 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use super::lookup;
 use super::shared::{End, copy_of};
 use super::waiting::Waiters;
-use crate::endpoint::{AddressKind, ToEndpoint};
+use crate::endpoint::{AddressKind, Endpoint, ToEndpoint};
 use crate::error::{Error, Reason};
 use crate::os::{Address, UnixAddress};
 use crate::port::{
@@ -151,14 +152,54 @@ impl DatagramSocket {
     /// Waits while the OS has no room for more datagrams, and sends a copy of `data` to `peer`. Dropping the future before
     /// it is ready sends nothing.
     ///
+    /// A name is looked up for each datagram, on another thread, and the first address counts that the OS sends to. An
+    /// [`Address`] or a [`SocketAddr`](std::net::SocketAddr) costs nothing: for many datagrams, [look the name
+    /// up](super::lookup_host) once, or [`connect`](DatagramSocket::connect).
+    ///
     /// Each datagram is a system call of its own. The [transport](DatagramSocket::transport) sends those of a turn together.
     ///
     /// # Errors
     ///
     /// The OS's error, for instance for a datagram that is too large; [`NotConnected`](io::ErrorKind::NotConnected) once the
-    /// socket is closed.
-    pub async fn send_to(&self, data: &[u8], peer: &Address) -> io::Result<()> {
-        self.send_datagram(data, Some(peer)).await
+    /// socket is closed; [`InvalidInput`](io::ErrorKind::InvalidInput) for a text that is no address; what
+    /// [`lookup_host`](super::lookup_host) fails with.
+    ///
+    /// ```
+    /// use tidewaiter::io::UdpSocket;
+    ///
+    /// let reactor = tidewaiter::Reactor::new()?;
+    /// let server = UdpSocket::bind(&reactor, "127.0.0.1:0")?;
+    /// let client = UdpSocket::bind(&reactor, "127.0.0.1:0")?;
+    /// let port = server.local_addr()?.port().unwrap_or_default();
+    /// let received = reactor.block_on(async {
+    ///     client.send_to(b"ping", format!("127.0.0.1:{port}")).await?;
+    ///     let ping = server.recv_datagram().await?;
+    ///     server.send_to(b"pong", client.local_addr()?).await?;
+    ///     Ok::<_, std::io::Error>((ping.to_vec(), client.recv_datagram().await?.to_vec()))
+    /// })??;
+    /// assert_eq!(received, (b"ping".to_vec(), b"pong".to_vec()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn send_to(&self, data: &[u8], peer: impl ToEndpoint) -> io::Result<()> {
+        let peer = peer.to_endpoint();
+        match peer.address() {
+            Some(address) => self.send_datagram(data, Some(address)).await,
+            None => self.send_to_any_of(data, peer).await,
+        }
+    }
+
+    /// Sends to the first address that the OS sends to.
+    async fn send_to_any_of(&self, data: &[u8], peer: Endpoint) -> io::Result<()> {
+        let mut failure = None;
+        for address in lookup::addresses(self.transport.reactor(), &peer).await? {
+            match self.send_datagram(data, Some(&address)).await {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        Err(failure.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
     }
 
     /// As [`send_to`](DatagramSocket::send_to), to the peer that the socket is connected to.

@@ -4,12 +4,14 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::waiting::value;
-use crate::endpoint::{self, HostPort};
+use crate::endpoint::{self, AddressKind, Endpoint, HostPort, Target, ToEndpoint};
 use crate::error::Error;
+use crate::os::Address;
 use crate::reactor::{Lookup, Reactor};
 
 /// Looks up the addresses of `host:port`, where the host is a name or an IP address, on a thread of the reactor's. They
-/// are in the resolver's order, each once. [`Stream::connect`](super::Stream::connect) does so by itself.
+/// are in the resolver's order, each once. [`Stream::connect`](super::Stream::connect) does so by itself. An IP address needs
+/// no lookup.
 ///
 /// The reactor's [resolver](crate::ReactorBuilder::resolver) looks them up if it has one, otherwise the OS's. Dropping the
 /// future gives up.
@@ -26,12 +28,31 @@ use crate::reactor::{Lookup, Reactor};
 /// assert_eq!(addresses, ["127.0.0.1:80".parse()?]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub async fn lookup_host(reactor: &Reactor, target: &str) -> io::Result<Vec<SocketAddr>> {
-    let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
-    let target: HostPort = target.parse().map_err(invalid)?;
-    if let Some(address) = endpoint::literal(&target.host, target.port) {
-        return Ok(vec![address]);
+pub async fn lookup_host(
+    reactor: &Reactor,
+    target: impl ToEndpoint,
+) -> io::Result<Vec<SocketAddr>> {
+    match target.to_endpoint().read(AddressKind::Ip)? {
+        Target::Address(address) => {
+            address.check_is_ip()?;
+            Ok(address.socket_addr().into_iter().collect())
+        }
+        Target::Host(host) => look_up(reactor, host).await,
     }
+}
+
+/// The addresses that an endpoint of any kind stands for, at least one.
+pub(super) async fn addresses(reactor: &Reactor, endpoint: &Endpoint) -> io::Result<Vec<Address>> {
+    match endpoint.read(AddressKind::Any)? {
+        Target::Address(address) => Ok(vec![address]),
+        Target::Host(host) => {
+            let found = look_up(reactor, host).await?;
+            Ok(found.into_iter().map(Address::from).collect())
+        }
+    }
+}
+
+async fn look_up(reactor: &Reactor, target: HostPort) -> io::Result<Vec<SocketAddr>> {
     reactor.check_open()?;
     let (giver, addresses) = value();
     let resolver = reactor.resolver();

@@ -190,7 +190,7 @@ fn receivers_end_with_the_reactor() {
         let socket = UdpSocket::bind(&handle, any_port()).unwrap();
         let error = socket.recv_datagram().await.unwrap_err();
         told.set(Some(error.kind()));
-        let error = socket.send_to(b"x", &any_port().into()).await.unwrap_err();
+        let error = socket.send_to(b"x", any_port()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotConnected);
     });
     reactor.call_later(Duration::from_millis(1), Reactor::stop);

@@ -3,8 +3,8 @@
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
-use tidewaiter::io::{TcpListener, TcpStream, lookup_host};
-use tidewaiter::{ConnectOptions, Reactor};
+use tidewaiter::io::{TcpListener, TcpStream, UdpSocket, lookup_host};
+use tidewaiter::{Address, ConnectError, ConnectOptions, Reactor};
 
 use super::io_support::{check, poll_times};
 use super::support::any_port;
@@ -15,6 +15,11 @@ fn reactor() -> Reactor {
         "two.test" => Ok(vec![
             // Nobody listens at the first.
             SocketAddr::from(([127, 0, 0, 9], port)),
+            SocketAddr::from(([127, 0, 0, 1], port)),
+        ]),
+        // They are of two families.
+        "mixed.test" => Ok(vec![
+            SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], port)),
             SocketAddr::from(([127, 0, 0, 1], port)),
         ]),
         "none.test" => Ok(Vec::new()),
@@ -37,10 +42,15 @@ fn names_are_looked_up_and_lookups_can_be_dropped() {
             ("none.test:80", ErrorKind::NotFound),
             ("silent.test:80", ErrorKind::TimedOut),
             ("no port", ErrorKind::InvalidInput),
+            ("unix:/path", ErrorKind::InvalidInput),
         ] {
             let error = lookup_host(&reactor, target).await.unwrap_err();
             assert_eq!(error.kind(), kind, "{target}: {error}");
         }
+        let pair = lookup_host(&reactor, ("two.test", 80)).await.unwrap();
+        assert_eq!(pair, expected);
+        let known = lookup_host(&reactor, &expected[0]).await.unwrap();
+        assert_eq!(known, expected[..1]);
         assert!(
             poll_times(1, lookup_host(&reactor, "two.test:80"))
                 .await
@@ -70,5 +80,75 @@ fn connecting_to_a_name_tries_its_addresses() {
         client.read_exact(&mut [0]).await.unwrap();
         let unknown = TcpStream::connect(&reactor, to("silent.test")).await;
         assert!(unknown.unwrap_err().to_string().contains("silent.test"));
+    });
+}
+
+#[test]
+fn a_datagram_is_sent_to_a_text_or_to_the_first_address_of_a_name_that_takes_it() {
+    let reactor = reactor();
+    check(&reactor, async {
+        let server = UdpSocket::bind(&reactor, any_port()).unwrap();
+        let client = UdpSocket::bind(&reactor, any_port()).unwrap();
+        let address = server.local_addr().unwrap();
+        let port = address.port().unwrap();
+        client.send_to(b"1", &address).await.unwrap();
+        let socket_address = address.socket_addr().unwrap();
+        client.send_to(b"2", &socket_address).await.unwrap();
+        client.send_to(b"3", address.to_string()).await.unwrap();
+        client.send_to(b"4", ("mixed.test", port)).await.unwrap();
+        for expected in [b"1", b"2", b"3", b"4"] {
+            let datagram = server.recv_datagram().await.unwrap();
+            assert_eq!(&*datagram, expected);
+            assert_eq!(datagram.sender(), client.local_addr().as_ref().ok());
+        }
+        for (peer, kind) in [
+            ("no port", ErrorKind::InvalidInput),
+            ("none.test:9", ErrorKind::NotFound),
+            ("silent.test:9", ErrorKind::TimedOut),
+        ] {
+            let error = client.send_to(b"x", peer).await.unwrap_err();
+            assert_eq!(error.kind(), kind, "{peer}: {error}");
+        }
+        // Dropped while the name is looked up, it sends nothing.
+        let given_up = client.send_to(b"x", ("two.test", port));
+        assert!(poll_times(1, given_up).await.is_none());
+        client.send_to(b"last", address).await.unwrap();
+        let datagram = server.recv_datagram().await.unwrap();
+        assert_eq!(&*datagram, b"last");
+    });
+}
+
+#[test]
+fn a_local_address_may_be_a_text_or_a_name() {
+    let reactor = reactor();
+    check(&reactor, async {
+        let mut listener = TcpListener::bind(&reactor, any_port()).unwrap();
+        let address = listener.local_addr();
+        // Lookups take no simulated time: a time limit would be over first.
+        let to = || ConnectOptions::from(&address).timeout(None);
+        for local in ["127.0.0.1:0", "mixed.test:0"] {
+            let options = to().local_address(local);
+            let client = TcpStream::connect(&reactor, options).await.unwrap();
+            let (_, peer) = listener.accept().await.unwrap();
+            let own = client.transport().local_addr().unwrap();
+            assert_eq!(peer, own, "{local}");
+            let ip = own.socket_addr().map(|address| address.ip());
+            assert_eq!(ip, Some([127, 0, 0, 1].into()), "{local}");
+        }
+        let unknown = to().local_address("silent.test:0");
+        let error = TcpStream::connect(&reactor, unknown).await.unwrap_err();
+        assert!(
+            matches!(&error, ConnectError::Resolve { host, .. } if host == "silent.test"),
+            "{error:?}"
+        );
+        let unreadable = to().local_address("no port");
+        let error = TcpStream::connect(&reactor, unreadable).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Endpoint(_)), "{error:?}");
+        let both = ConnectOptions::new("silent.test", 9).local_address("mixed.test:0");
+        let both = TcpStream::connect(&reactor, both.timeout(None));
+        assert!(poll_times(1, both).await.is_none(), "it is given up");
+        let other: Address = "[::1]:0".parse().unwrap();
+        let error = TcpStream::connect(&reactor, to().local_address(other)).await;
+        assert!(matches!(error, Err(ConnectError::Resolve { .. })));
     });
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::stream::{Link, Stream};
 use super::{Factory, close_unawaited};
-use crate::endpoint::{self, AddressKind, AttemptId, HostPort, Race, Step, Target};
+use crate::endpoint::{self, AddressKind, AttemptId, Endpoint, HostPort, Race, Step, Target};
 use crate::error::ConnectError;
 use crate::os::Address;
 use crate::port::{
@@ -40,6 +40,8 @@ struct Attempt {
 struct Inner {
     reactor: Reactor,
     options: ConnectOptions,
+    /// The addresses to connect from, of which each family has the first; none if the OS chooses.
+    local: RefCell<Vec<Address>>,
     /// The addresses that are wanted; others are refused.
     kind: AddressKind,
     /// The socket to connect, if the program made it.
@@ -141,13 +143,34 @@ impl Inner {
             });
             self.limit.replace(Some(limit));
         }
-        let inner = Rc::clone(self);
-        match self.options.endpoint.read(self.kind) {
-            Ok(Target::Address(address)) => {
-                self.reactor.soon(move |_| inner.start_race(vec![address]));
-            }
-            Ok(Target::Host(host)) => self.look_up(host),
+        match &self.options.local {
+            None => self.find_peer(),
+            Some(local) => self.find(local, |inner, addresses| {
+                inner.local.replace(addresses);
+                inner.find_peer();
+            }),
+        }
+    }
+
+    fn find_peer(self: &Rc<Self>) {
+        self.find(&self.options.endpoint, |inner, addresses| {
+            let inner = Rc::clone(inner);
+            let reactor = inner.reactor.clone();
+            reactor.soon(move |_| inner.start_race(addresses));
+        });
+    }
+
+    /// Calls `found` with the addresses of an endpoint: now, or later if a name has to be looked up.
+    fn find(
+        self: &Rc<Self>,
+        endpoint: &Endpoint,
+        found: impl FnOnce(&Rc<Inner>, Vec<Address>) + 'static,
+    ) {
+        match endpoint.read(self.kind) {
+            Ok(Target::Address(address)) => found(self, vec![address]),
+            Ok(Target::Host(host)) => self.look_up(host, found),
             Err(source) => {
+                let inner = Rc::clone(self);
                 self.reactor
                     .soon(move |_| inner.fail(ConnectError::Endpoint(source)));
             }
@@ -155,38 +178,53 @@ impl Inner {
     }
 
     /// Looks the name up on another thread.
-    fn look_up(self: &Rc<Self>, target: HostPort) {
+    fn look_up(
+        self: &Rc<Self>,
+        target: HostPort,
+        found: impl FnOnce(&Rc<Inner>, Vec<Address>) + 'static,
+    ) {
         let resolver = self.reactor.resolver();
-        let inner = Rc::clone(self);
+        let (inner, host) = (Rc::clone(self), target.host.clone());
+        let refused = host.clone();
         let lookup = self.reactor.look_up(
             move || match resolver {
                 Some(resolver) => endpoint::look_up(&target, &*resolver),
                 None => endpoint::look_up(&target, endpoint::ask_os),
             },
-            move |_, resolved| inner.resolved(resolved),
+            move |_, resolved| match inner.resolved(resolved, host) {
+                Ok(addresses) if !inner.settled.get() => found(&inner, addresses),
+                Ok(_) => {}
+                Err(error) => inner.fail(error),
+            },
         );
         match lookup {
             Ok(lookup) => self.lookup.set(Some(lookup)),
             Err(source) => {
-                let inner = Rc::clone(self);
-                self.reactor.soon(move |_| inner.unresolved(source));
+                let (inner, host) = (Rc::clone(self), refused);
+                let error = ConnectError::Resolve { host, source };
+                self.reactor.soon(move |_| inner.fail(error));
             }
         }
     }
 
-    fn resolved(self: &Rc<Self>, resolved: Result<io::Result<Vec<SocketAddr>>, WorkLost>) {
+    fn resolved(
+        &self,
+        resolved: Result<io::Result<Vec<SocketAddr>>, WorkLost>,
+        host: String,
+    ) -> Result<Vec<Address>, ConnectError> {
         self.lookup.set(None);
         match resolved {
-            Ok(Ok(addresses)) => {
-                self.start_race(addresses.into_iter().map(Address::from).collect());
+            Ok(Ok(addresses)) => Ok(addresses.into_iter().map(Address::from).collect()),
+            Ok(Err(source)) => Err(ConnectError::Resolve { host, source }),
+            Err(WorkLost::Stopped) => Err(ConnectError::Stopped),
+            Err(lost) => {
+                let source = io::Error::other(lost);
+                Err(ConnectError::Resolve { host, source })
             }
-            Ok(Err(source)) => self.unresolved(source),
-            Err(WorkLost::Stopped) => self.fail(ConnectError::Stopped),
-            Err(lost) => self.unresolved(io::Error::other(lost)),
         }
     }
 
-    fn unresolved(self: &Rc<Self>, source: io::Error) {
+    fn no_address(self: &Rc<Self>, source: io::Error) {
         let host = match self.options.endpoint.read(self.kind) {
             Ok(Target::Host(target)) => target.host,
             _ => self.options.endpoint.to_string(),
@@ -198,13 +236,13 @@ impl Inner {
         if self.settled.get() {
             return;
         }
-        if let Some(local) = &self.options.local {
-            addresses.retain(|address| address.is_of_family_of(local));
+        if self.options.local.is_some() {
+            addresses.retain(|address| self.local_for(address).is_some());
         }
         if addresses.is_empty() {
             let message = "no address of the local address's family";
             let source = io::Error::new(io::ErrorKind::AddrNotAvailable, message);
-            self.unresolved(source);
+            self.no_address(source);
             return;
         }
         self.race
@@ -281,12 +319,18 @@ impl Inner {
     }
 
     fn open(&self, address: &Address) -> io::Result<Handle> {
-        let (mut port, local) = (self.reactor.port_mut(), self.options.local.as_ref());
-        match (address, local) {
-            _ if self.options.packets => port.open_packets(address, local),
+        let (mut port, local) = (self.reactor.port_mut(), self.local_for(address));
+        match (address, local.as_ref()) {
+            (_, local) if self.options.packets => port.open_packets(address, local),
             (Address::Pipe(name), None) => port.open_pipe(name, &self.options.pipe),
-            _ => port.open_stream(address, local),
+            (_, local) => port.open_stream(address, local),
         }
+    }
+
+    /// The address from which a socket connects to `peer`; `None` if the OS chooses, or if none fits.
+    fn local_for(&self, peer: &Address) -> Option<Address> {
+        let local = self.local.borrow();
+        local.iter().find(|own| peer.is_of_family_of(own)).cloned()
     }
 
     fn attempt_failed(&self, id: AttemptId, error: io::Error) {

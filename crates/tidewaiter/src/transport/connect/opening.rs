@@ -149,6 +149,7 @@ impl Reactor {
         let inner = Rc::new(Inner {
             reactor: self.clone(),
             options,
+            local: RefCell::default(),
             kind,
             socket: RefCell::new(socket),
             token: Cell::new(Token::default()),

@@ -14,7 +14,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub struct ConnectOptions {
     pub(super) endpoint: Endpoint,
     pub(super) timeout: Option<Duration>,
-    pub(super) local: Option<Address>,
+    pub(super) local: Option<Endpoint>,
     pub(super) packets: bool,
     pub(super) attempt_delay: Duration,
     pub(super) pipe: PipeConnectOptions,
@@ -67,10 +67,17 @@ impl ConnectOptions {
     }
 
     /// Sets the local address to connect from; with port 0, the OS chooses the port. Only addresses of the same
-    /// kind and family are tried.
+    /// kind and family are tried. A name is looked up before the one to connect to; each family has its first address.
+    ///
+    /// ```
+    /// use tidewaiter::ConnectOptions;
+    ///
+    /// let options = ConnectOptions::to("localhost:8080").local_address("127.0.0.1:0");
+    /// # let _ = options;
+    /// ```
     #[must_use]
-    pub fn local_address(mut self, local: impl Into<Address>) -> ConnectOptions {
-        self.local = Some(local.into());
+    pub fn local_address(mut self, local: impl ToEndpoint) -> ConnectOptions {
+        self.local = Some(local.to_endpoint());
         self
     }
 

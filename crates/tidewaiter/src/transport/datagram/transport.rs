@@ -42,6 +42,9 @@ impl DatagramTransport {
     }
 
     /// Sends a copy of `data` to `peer`, as one datagram.
+    ///
+    /// This and the calls below take addresses and no texts: a name would have to be looked up, and none of them waits.
+    /// [`io::DatagramSocket::send_to`](crate::io::DatagramSocket::send_to) does.
     pub fn send_to(&self, data: &[u8], peer: &Address) {
         self.socket
             .push(1, data.len(), |queue| queue.push(data, Some(peer)));
