@@ -6,8 +6,9 @@ use super::Breach;
 use super::source::{Source, each_level, is_punct, is_word, line_of, words};
 
 /// Whether the file is the root of a test program. Cargo looks for the modules of such a root beside it, where every
-/// other file is a test program of its own, so it names their paths.
+/// other file is a test program of its own, so it names their paths. One in a folder names those of other crates' tests.
 fn is_test_root(path: &str) -> bool {
+    let path = path.strip_suffix("/main.rs").unwrap_or(path);
     path.rsplit_once('/')
         .is_some_and(|(folder, _)| folder.ends_with("/tests"))
 }
@@ -73,8 +74,11 @@ mod tests {
             1
         );
         assert_eq!(count(path, "#[cfg(windows)] mod path;"), 0);
-        let root = "crates/a/tests/on_sim.rs";
-        assert_eq!(count(root, "#[path = \"sim/model.rs\"] mod model;"), 0);
+        for root in ["crates/a/tests/on_sim.rs", "crates/a/tests/on_sim/main.rs"] {
+            assert_eq!(count(root, "#[path = \"sim/model.rs\"] mod model;"), 0);
+        }
+        let other = "crates/a/tests/on_sim/model.rs";
+        assert_eq!(count(other, "#[path = \"sim/model.rs\"] mod model;"), 1);
     }
 
     #[test]

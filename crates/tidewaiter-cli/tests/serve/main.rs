@@ -14,6 +14,7 @@ mod places;
 mod reaping;
 mod sessions;
 mod shutdown;
+#[path = "../../../tidewaiter/tests/support/starting.rs"]
 mod starting;
 mod streams;
 mod support;
