@@ -9,9 +9,9 @@ use windows_sys::Win32::Networking::WinSock::WSAECONNRESET;
 use super::Iocp;
 use super::afd::PollResult;
 use super::entry::Source;
-use super::watch_socket::SocketWatch;
+use super::watch_socket::{Purpose, SocketWatch};
 use crate::port::table::Key;
-use crate::port::{Failure, Interest, RawDescriptor};
+use crate::port::{Failure, RawDescriptor};
 
 impl Iocp {
     pub(super) fn start_hang_up(&mut self, operation: Key) {
@@ -27,7 +27,7 @@ impl Iocp {
 
     fn poll_for_reset(&mut self, number: RawDescriptor, operation: Key) -> io::Result<SocketWatch> {
         let device = self.watches.sockets.devices.share(&self.queue)?;
-        let mut watch = SocketWatch::new(number, Interest::NONE, device)?;
+        let mut watch = SocketWatch::new(number, Purpose::Reset, device)?;
         watch.start_poll(operation)?;
         Ok(watch)
     }

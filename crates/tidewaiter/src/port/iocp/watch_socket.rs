@@ -29,31 +29,50 @@ pub(super) struct SocketWatches {
 }
 
 pub(super) struct SocketWatch {
-    number: RawDescriptor,
+    purpose: Purpose,
     /// The socket to poll.
     base: SOCKET,
-    interest: Interest,
     device: Rc<Device>,
     poll: Option<LentPoll>,
+}
+
+/// What a socket is polled for.
+#[derive(Clone, Copy)]
+pub(super) enum Purpose {
+    /// The program watches it, by this number.
+    Watch {
+        number: RawDescriptor,
+        interest: Interest,
+    },
+    /// It is ours, and may be reset.
+    Reset,
+}
+
+impl Purpose {
+    fn interest(self) -> Interest {
+        match self {
+            Purpose::Watch { interest, .. } => interest,
+            Purpose::Reset => Interest::NONE,
+        }
+    }
 }
 
 impl SocketWatch {
     pub(super) fn new(
         number: RawDescriptor,
-        interest: Interest,
+        purpose: Purpose,
         device: Rc<Device>,
     ) -> io::Result<SocketWatch> {
         Ok(SocketWatch {
-            number,
+            purpose,
             base: base_socket(number)?,
-            interest,
             device,
             poll: None,
         })
     }
 
     pub(super) fn start_poll(&mut self, operation: Key) -> io::Result<()> {
-        let events = events_for(self.interest);
+        let events = events_for(self.purpose.interest());
         self.poll = Some(self.device.poll(self.base, events, operation)?);
         Ok(())
     }
@@ -71,6 +90,13 @@ impl SocketWatches {
         let watches = self.watches.values();
         watches.filter(|watch| watch.poll.is_some()).count()
     }
+
+    /// Forgets the number of a watch. After a cancel, it may belong to another one.
+    fn forget_number(&mut self, number: RawDescriptor, operation: Key) {
+        if self.numbers.get(&number) == Some(&operation) {
+            self.numbers.remove(&number);
+        }
+    }
 }
 
 impl Iocp {
@@ -85,7 +111,8 @@ impl Iocp {
             return Err(already_watched(number));
         }
         let device = sockets.devices.share(&self.queue)?;
-        let mut watch = SocketWatch::new(number, interest, device)?;
+        let purpose = Purpose::Watch { number, interest };
+        let mut watch = SocketWatch::new(number, purpose, device)?;
         let pending = Pending::new(Key::from_u64(0), token, RequestKind::Watch);
         let operation = self.operations.insert(pending);
         if let Err(error) = watch.start_poll(operation) {
@@ -104,7 +131,14 @@ impl Iocp {
         operation: Key,
         interest: Interest,
     ) -> io::Result<()> {
-        let Some(watch) = self.watches.sockets.watches.get_mut(&operation) else {
+        let watch = self.watches.sockets.watches.get_mut(&operation);
+        let Some(SocketWatch {
+            purpose: Purpose::Watch { interest: old, .. },
+            device,
+            poll,
+            ..
+        }) = watch
+        else {
             return Err(match self.watches.contains(operation) {
                 true => io::Error::new(
                     io::ErrorKind::Unsupported,
@@ -113,10 +147,11 @@ impl Iocp {
                 false => io::Error::new(io::ErrorKind::NotFound, "this operation is not a watch"),
             });
         };
-        watch.interest = interest;
-        let polled = watch.poll.as_ref().map_or(u32::MAX, |poll| poll.events);
-        if events_for(interest) & !polled != 0 {
-            watch.cancel_poll();
+        *old = interest;
+        if let Some(poll) = poll
+            && events_for(interest) & !poll.events != 0
+        {
+            poll.cancel(device);
         }
         Ok(())
     }
@@ -131,13 +166,17 @@ impl Iocp {
         };
         // SAFETY: a watch has one poll at a time, and the packet with the watch's key was dequeued just now.
         let result = unsafe { poll.finished() };
-        let interest = watch.interest;
+        let purpose = watch.purpose;
         if self.is_ending(operation) {
             return self.end_socket_watch(operation, Err(Failure::Cancelled));
         }
-        if self.kind_of(operation) == Some(RequestKind::HangUp) {
-            return self.finish_hang_up_poll(operation, result);
+        match purpose {
+            Purpose::Watch { interest, .. } => self.finish_watch_poll(operation, interest, result),
+            Purpose::Reset => self.finish_hang_up_poll(operation, result),
         }
+    }
+
+    fn finish_watch_poll(&mut self, operation: Key, interest: Interest, result: PollResult) {
         match result {
             PollResult::Ready(readiness) if readiness.closed => {
                 self.end_socket_watch(operation, Ok(Outcome::Ready(readiness)));
@@ -173,7 +212,7 @@ impl Iocp {
         let Err(error) = watch.start_poll(operation) else {
             return;
         };
-        if self.kind_of(operation) == Some(RequestKind::HangUp) {
+        if matches!(watch.purpose, Purpose::Reset) {
             return self.poll_no_more(operation, &error);
         }
         let closed = error.raw_os_error() == Some(ERROR_INVALID_HANDLE.cast_signed());
@@ -189,18 +228,19 @@ impl Iocp {
 
     /// Cancels a watch of a socket; returns false if `operation` is none.
     pub(super) fn cancel_socket_watch(&mut self, operation: Key) -> bool {
-        let Some(watch) = self.watches.sockets.watches.get(&operation) else {
+        let sockets = &mut self.watches.sockets;
+        let Some(watch) = sockets.watches.get(&operation) else {
             return false;
         };
         let pending = self.operations.get_mut(operation).expect("it is watched");
         if pending.ending.is_none() {
             pending.ending = Some(Failure::Cancelled);
+            let is_polled = watch.cancel_poll();
             // The owner may close the socket and watch another one of the same number at once.
-            let numbers = &mut self.watches.sockets.numbers;
-            if numbers.get(&watch.number) == Some(&operation) {
-                numbers.remove(&watch.number);
+            if let Purpose::Watch { number, .. } = watch.purpose {
+                sockets.forget_number(number, operation);
             }
-            if !watch.cancel_poll() {
+            if !is_polled {
                 self.end_socket_watch(operation, Err(Failure::Cancelled));
             }
         }
@@ -217,13 +257,12 @@ impl Iocp {
     pub(super) fn end_socket_watch(&mut self, operation: Key, result: Result<Outcome, Failure>) {
         let sockets = &mut self.watches.sockets;
         let watch = sockets.watches.remove(&operation).expect("it ends once");
-        // After a cancel, the number may belong to another watch.
-        if sockets.numbers.get(&watch.number) == Some(&operation) {
-            sockets.numbers.remove(&watch.number);
-        }
-        match self.kind_of(operation) {
-            Some(RequestKind::HangUp) => self.end(operation, result),
-            _ => self.end_watch(operation, result),
+        match watch.purpose {
+            Purpose::Watch { number, .. } => {
+                sockets.forget_number(number, operation);
+                self.end_watch(operation, result);
+            }
+            Purpose::Reset => self.end(operation, result),
         }
     }
 }
