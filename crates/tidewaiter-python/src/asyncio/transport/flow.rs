@@ -3,10 +3,13 @@
 use std::cell::Cell;
 
 use pyo3::exceptions::PyValueError;
+use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 use tidewaiter::{Producer, ProducerKind, Transport};
 
 use super::{SocketTransport, State};
+use crate::core::context;
 use crate::core::slot::Slot;
 
 /// asyncio's default for the high mark of the write buffer. The low one is a quarter of it.
@@ -100,10 +103,16 @@ impl State {
 
     /// Calls a method of the protocol for its flow control. Its exception is reported, and the connection goes on.
     fn tell_writer(&self, transport: &Bound<'_, SocketTransport>, method: &str) -> PyResult<()> {
-        let Some(protocol) = transport.get().protocol_of(transport.py()) else {
+        let py = transport.py();
+        let Some(protocol) = transport.get().protocol_of(py) else {
             return Ok(());
         };
-        match protocol.call_method0(method) {
+        let called = || {
+            // A copy, because the caller may be in the context itself, which cannot be entered again.
+            let context = self.context.bind(py).call_method0(intern!(py, "copy"))?;
+            context::call_method(&context, &protocol, &PyString::intern(py, method), [])
+        };
+        match called() {
             Ok(_) => Ok(()),
             Err(error) => {
                 let message = format!("protocol.{method}() failed");
