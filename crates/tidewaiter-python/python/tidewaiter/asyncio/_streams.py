@@ -9,7 +9,7 @@ import socket
 import stat
 import sys
 import warnings
-from asyncio import base_events, exceptions, sslproto, transports, trsock
+from asyncio import base_events, exceptions, transports, trsock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -130,8 +130,39 @@ class Streams(AsyncioLoop, base_events.BaseEventLoop):
         server: Server | None = None,
         **timeouts: Any,
     ) -> Any:
-        tls = sslproto.SSLProtocol(self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts)
+        tls = _tls.protocol(self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts)
         self._make_socket_transport(rawsock, tls, extra=extra, server=server)
+        return tls._app_transport
+
+    async def start_tls(
+        self,
+        transport: Any,
+        protocol: BaseProtocol,
+        sslcontext: Any,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        **timeouts: Any,
+    ) -> Any:
+        if not _tls.is_context(sslcontext):
+            raise TypeError(f"sslcontext is expected to be an instance of ssl.SSLContext, got {sslcontext!r}")
+        if not getattr(transport, "_start_tls_compatible", False):
+            raise TypeError(f"transport {transport!r} is not supported by start_tls()")
+        done = self.create_future()
+        tls = _tls.protocol(
+            self, protocol, sslcontext, done, server_side, server_hostname, call_connection_made=False, **timeouts
+        )
+        # What arrives is for the new protocol, once that has begun.
+        transport.pause_reading()
+        transport.set_protocol(tls)
+        begin = [self.call_soon(tls.connection_made, transport), self.call_soon(transport.resume_reading)]
+        try:
+            await done
+        except BaseException:
+            transport.close()
+            for call in begin:
+                call.cancel()
+            raise
         return tls._app_transport
 
     async def create_server(self, *args: Any, sock: socket.socket | None = None, **options: Any) -> Server:
@@ -182,7 +213,7 @@ class Streams(AsyncioLoop, base_events.BaseEventLoop):
                 self.call_exception_handler({"message": message, "exception": exception, **about})
 
         waiter.add_done_callback(done)
-        tls = sslproto.SSLProtocol(self, protocol, sslcontext, waiter, True, **timeouts)
+        tls = _tls.protocol(self, protocol, sslcontext, waiter, True, **timeouts)
         return tls
 
     def _stop_serving(self, sock: socket.socket) -> None:

@@ -30,11 +30,14 @@ impl Receiver {
     pub(super) fn new(protocol: Bound<'_, PyAny>) -> PyResult<Receiver> {
         static BUFFERED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         static TLS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        static OUR_TLS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         let py = protocol.py();
         let class = BUFFERED.import(py, "asyncio", "BufferedProtocol")?;
         if protocol.is_instance(class)? {
             let tls = TLS.import(py, "asyncio.sslproto", "SSLProtocol")?;
-            if protocol.get_type().is(tls) {
+            let ours = OUR_TLS.import(py, "tidewaiter.asyncio._tls_protocol", "TlsProtocol")?;
+            let class = protocol.get_type();
+            if class.is(ours) || class.is(tls) {
                 return Ok(Receiver::Handshake(protocol.unbind()));
             }
             return Ok(Receiver::Buffered(protocol.unbind()));

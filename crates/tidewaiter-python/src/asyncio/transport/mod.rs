@@ -142,6 +142,12 @@ impl SocketTransport {
         self.state(py).descriptor.get()
     }
 
+    /// The context of the protocol's callbacks.
+    #[getter(_context)]
+    fn context(&self, py: Python<'_>) -> Py<PyAny> {
+        self.state(py).context.clone_ref(py)
+    }
+
     /// Whether the protocol has paused reading. The TLS of Python 3.10 asks.
     #[getter(_paused)]
     fn paused(&self, py: Python<'_>) -> bool {
