@@ -18,7 +18,7 @@ const SOURCES: &[&str] = &["aiohttp", "anyio", "httpcore", "httpx", "uvicorn", "
 const MIXINS: &str = "140";
 const MODULES: &str = "340";
 const ON_ASYNCIOREACTOR: &str = "290";
-const SHORT: &[(&str, &str)] = &[("uvloop", "205"), ("httpcore", "140")];
+const SHORT: &[(&str, &str)] = &[("uvloop", "226"), ("httpcore", "140")];
 const LONG: &[(&str, &str)] = &[
     ("uvicorn", "1200"),
     ("httpx", "1200"),
