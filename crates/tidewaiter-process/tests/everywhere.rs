@@ -24,6 +24,22 @@ fn a_child_that_waits_for_its_input_ends_with_it() {
 }
 
 #[tokio::test]
+async fn a_wait_for_a_child_is_given_up_and_begun_again() {
+    let mut child = Child::spawn(&waits()).expect("it starts");
+    let status = loop {
+        // Each future is polled once, and dropped.
+        tokio::select! {
+            biased;
+            status = child.wait() => break status,
+            () = std::future::ready(()) => {}
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(matches!(status, ExitStatus::Code(_)), "{status:?}");
+    assert_eq!(child.wait().await, status, "it stays known");
+}
+
+#[tokio::test]
 async fn a_tree_is_killed_while_others_wait() {
     use tokio::io::AsyncReadExt;
 

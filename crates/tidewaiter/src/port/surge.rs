@@ -18,8 +18,10 @@ const SURGE_BYTES: usize = 32 * 1024;
 const CALM_BYTES: usize = 16 * 1024;
 const CALM_TIMES: u8 = 8;
 
-/// The number of large buffers kept for reuse: few, so that they stay in the processor's cache.
-const WIDE_SPARE_MAX: usize = 4;
+/// The number of large buffers kept for reuse, and of those that a program may keep without a copy: as many as a stream of tasks
+/// queues before it waits, with those that are received and sent meanwhile. A program that passes a surge on would otherwise
+/// copy into fresh memory. No more, so that they stay in the processor's cache.
+const WIDE_SPARE_MAX: usize = 8;
 
 /// Creates the pool of large buffers.
 pub(super) fn wide_pool(options: &PortOptions) -> Rc<Pool> {

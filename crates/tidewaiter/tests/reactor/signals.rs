@@ -9,6 +9,7 @@ use tidewaiter::io::{Signals, ctrl_c};
 use tidewaiter::port::ShutdownSignal;
 use tidewaiter::{Phase, Reactor, RunEnd, SystemEvent};
 
+use crate::promises::io_support::poll_times;
 use crate::promises::support::run;
 use crate::support::alone::alone;
 
@@ -113,11 +114,17 @@ fn a_task_awaits_signals_which_then_stop_nothing() {
         let taken = reactor.block_on(async {
             let mut signals = Signals::new(&reactor, kinds);
             let mut others = Signals::new(&reactor, kinds);
+            assert!(poll_times(1, signals.recv()).await.is_none(), "none yet");
             send(Signal::HUP);
             assert_eq!(signals.recv().await, ShutdownSignal::Hangup);
             send(Signal::TERM);
             assert_eq!(signals.recv().await, ShutdownSignal::Terminate);
             assert_eq!(others.recv().await, ShutdownSignal::Hangup);
+            // It arrives between two futures.
+            send(Signal::HUP);
+            assert!(poll_times(1, signals.recv()).await.is_none(), "not yet");
+            reactor.sleep(Duration::from_millis(1)).await;
+            assert_eq!(signals.recv().await, ShutdownSignal::Hangup);
             drop(others);
             reactor.call_later(Duration::from_millis(1), |_| send(Signal::INT));
             ctrl_c(&reactor).await;

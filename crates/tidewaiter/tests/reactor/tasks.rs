@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tidewaiter::{Error, JoinError, JoinSet, MissedTicks, Reactor, yield_now};
 
+use super::io_support::poll_times;
 use super::support::{Log, assert_empty, reactor, run};
 
 const fn ms(count: u64) -> Duration {
@@ -344,6 +345,61 @@ fn a_set_returns_results_as_its_tasks_end_and_aborts_the_rest_when_dropped() {
     reactor.block_on(yield_now()).unwrap();
     reactor.block_on(yield_now()).unwrap();
     assert_eq!(dropped.get(), 1);
+}
+
+#[test]
+fn no_result_tick_or_wait_is_lost_when_its_future_is_dropped() {
+    const COUNT: usize = 6;
+    for polls in 1..=3 {
+        let reactor = reactor();
+        let mut set = JoinSet::new(&reactor);
+        for number in 0..COUNT {
+            let handle = reactor.clone();
+            set.spawn(async move {
+                handle.sleep(ms(number as u64)).await;
+                number
+            });
+        }
+        let mut handle = reactor.spawn({
+            let sleep = reactor.sleep(ms(3));
+            async move {
+                sleep.await;
+                "told once"
+            }
+        });
+        let (mut results, mut ticks, mut told) = (Vec::new(), Vec::new(), None);
+        reactor
+            .block_on(async {
+                let begun = reactor.now();
+                let mut interval = reactor.interval(ms(2));
+                while results.len() < COUNT || ticks.len() < COUNT || told.is_none() {
+                    if let Some(result) = poll_times(polls, set.join_next()).await {
+                        results.extend(result.map(Result::unwrap));
+                    }
+                    if let Some(due) = poll_times(polls, interval.tick()).await {
+                        ticks.push(due.duration_since(begun));
+                    }
+                    if told.is_none() {
+                        told = poll_times(polls, &mut handle).await;
+                    }
+                    reactor.sleep(ms(1)).await;
+                }
+            })
+            .unwrap();
+        results.sort_unstable();
+        assert!(results.into_iter().eq(0..COUNT));
+        let first = ticks[0];
+        let due = (0..).map(|number| first + ms(2) * number);
+        assert!(
+            ticks
+                .iter()
+                .copied()
+                .zip(due)
+                .all(|(tick, due)| tick == due)
+        );
+        assert_eq!(told, Some(Ok("told once")));
+        assert!(set.is_empty());
+    }
 }
 
 #[test]
