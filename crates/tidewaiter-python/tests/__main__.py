@@ -28,6 +28,7 @@ ON_WINDOWS = [
     "test_asyncio_sockets",
     "test_asyncio_streams",
     "test_asyncio_tls",
+    "test_asyncio_tls_endings",
     "test_beneath",
     "test_children",
     "test_datagrams",
