@@ -239,3 +239,35 @@ fn a_panic_in_a_task_that_holds_a_child_costs_that_task_alone() {
     drop(runtime);
     assert_eq!(left.output_blocking().stdout, b"left\n");
 }
+
+/// Goal: wakers of a runtime that has ended hold up neither their children nor those of others.
+#[test]
+fn a_runtime_ends_while_its_tasks_wait_for_children() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let (stdin, mut waits) = runtime.block_on(async {
+        let mut children = [(); 2].map(|()| Child::spawn(&Command::new("cat")).expect("it starts"));
+        let stdin = children[0].stdin.take().unwrap();
+        let stdout = children[0].stdout.take().unwrap();
+        let [first, mut second] = children;
+        tokio::spawn(async move { second.wait().await });
+        let reading = tokio::spawn(async move {
+            let mut stdout = stdout;
+            stdout.read(&mut [0; 8]).await
+        });
+        // The tasks wait by now.
+        tokio::task::yield_now().await;
+        assert!(!reading.is_finished());
+        (stdin, first)
+    });
+    drop(runtime);
+    let mut stdin = stdin.into_blocking();
+    // What reads the other end is gone: the write may fail, or be the child's end.
+    let _ = stdin.write_all(b"late").and_then(|()| stdin.flush());
+    drop(stdin);
+    let status = waits.wait_blocking();
+    assert!(!matches!(status, ExitStatus::Unknown), "{status:?}");
+    let other = Child::spawn(&sh("echo fine")).expect("it starts");
+    assert_eq!(other.output_blocking().stdout, b"fine\n");
+}
