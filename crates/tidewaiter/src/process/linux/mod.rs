@@ -6,6 +6,7 @@
 
 pub(crate) mod calls;
 mod child;
+mod clone;
 mod starter;
 mod tree;
 mod wait;
