@@ -45,7 +45,8 @@ impl Default for TreeOptions {
 /// All three standard streams are pipes by default. The child gets its standard streams and the descriptors
 /// added by [`fd`](Command::fd), and none of our other descriptors or handles, inheritable or not.
 ///
-/// On Unix, it gets the default action of every signal, whatever ours is, and no signal is blocked.
+/// On Unix, it gets the default action of every signal, whatever ours is, and no signal is blocked. On Linux, a real-time
+/// signal that this program ignores only since it has started its first child can stay ignored.
 ///
 /// It gets our environment as it is when it starts, with the changes of the command. On Unix, no other thread may change
 /// the environment meanwhile, as [`std::env::set_var`] demands.

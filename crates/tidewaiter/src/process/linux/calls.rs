@@ -21,7 +21,10 @@ pub(crate) const TERMINAL_FLAGS: OpenptFlags = OpenptFlags::RDWR
     .union(OpenptFlags::CLOEXEC);
 
 /// The highest signal number on all architectures that have at most 64.
-const SIGNAL_MAX: c_int = 64;
+pub(super) const SIGNAL_MAX: c_int = 64;
+
+/// The size of a set of signals, as the kernel has it.
+const SET_BYTES: usize = size_of::<u64>();
 
 /// Returns our own environment as `execve` takes it: pointers to `NAME=value`, the last one null.
 ///
@@ -35,26 +38,35 @@ pub(crate) fn own_environment() -> Option<*const *const c_char> {
     Some(unsafe { environ })
 }
 
+/// The kernel's `struct sigaction`, not the C library's: as large as on any architecture, and the handler comes first. All
+/// zero is the default action.
+pub(super) type Action = [u64; 8];
+
 /// Restores the default action of every signal, and unblocks all.
 pub(crate) fn reset_signals() {
-    // The kernel's `struct sigaction`, not the C library's: as large as on any architecture. All zero is the
-    // default action.
-    let default = [0_u64; 8];
-    let set_bytes = size_of::<u64>();
-    for number in 1..=SIGNAL_MAX {
-        // The kernel refuses to change two signals (SIGKILL and SIGSTOP), and nobody can have changed them.
-        // SAFETY: `default` is readable and larger than what the kernel reads; these are the child's own
-        // signal handlers, as CLONE_SIGHAND was not asked for.
-        unsafe {
-            libc::syscall(
-                libc::SYS_rt_sigaction,
-                number,
-                default.as_ptr(),
-                ptr::null_mut::<c_void>(),
-                set_bytes,
-            )
-        };
-    }
+    (1..=SIGNAL_MAX).for_each(reset_action);
+    unblock_signals();
+}
+
+pub(super) fn reset_action(number: c_int) {
+    let default = Action::default();
+    // The kernel refuses to change two signals (SIGKILL and SIGSTOP), and nobody can have changed them.
+    // SAFETY: `default` is readable and larger than what the kernel reads; these are the child's own signal handlers, as
+    // CLONE_SIGHAND was not asked for.
+    unsafe { change_action(number, &raw const default, ptr::null_mut()) };
+}
+
+/// Changes the action of a signal, and tells the old one, unless these are null.
+///
+/// # Safety
+///
+/// As for `sigaction`, with the kernel's structures.
+pub(super) unsafe fn change_action(number: c_int, new: *const Action, old: *mut Action) {
+    // SAFETY: as the caller promises.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, number, new, old, SET_BYTES) };
+}
+
+pub(super) fn unblock_signals() {
     let none = 0_u64;
     // SAFETY: `none` is a signal set of the size given.
     unsafe {
@@ -63,7 +75,7 @@ pub(crate) fn reset_signals() {
             libc::SIG_SETMASK,
             &raw const none,
             ptr::null_mut::<c_void>(),
-            set_bytes,
+            SET_BYTES,
         )
     };
 }

@@ -11,57 +11,15 @@ use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::Ordering;
 
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use super::clone::clone_child;
+use super::orders::{Memory, Report, Start};
 use super::tree::Entry;
 use crate::process::SpawnStep;
 use crate::process::unix::{Image, Plan, Refusal};
-
-/// Which memory a child has until it runs its program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Memory {
-    /// Ours.
-    Shared,
-    /// A copy of ours. Only shared mappings stay shared.
-    Copied,
-}
-
-/// The child's instructions, and room for its report.
-pub(super) struct Start<'a> {
-    pub(super) plan: &'a Plan<'a>,
-    /// Whether to open a pidfd.
-    pub(super) by_pidfd: bool,
-    pub(super) cgroup: Option<&'a Entry>,
-    pub(super) report: &'a Report,
-}
-
-/// The kernel's and the child's report to us.
-pub(super) struct Report {
-    /// The kernel fills this in before the child runs.
-    pub(super) pidfd: AtomicI32,
-    /// Nonzero if the child has to enter its cgroup itself.
-    pub(super) enters: AtomicI32,
-    /// Nonzero if it could not.
-    pub(super) outside: AtomicI32,
-    /// Nonzero if the child failed: see `refusal`.
-    pub(super) failed: AtomicI32,
-    pub(super) refusal: [AtomicI32; 3],
-}
-
-impl Report {
-    fn new() -> Report {
-        Report {
-            pidfd: AtomicI32::new(-1),
-            enters: AtomicI32::new(0),
-            outside: AtomicI32::new(0),
-            failed: AtomicI32::new(0),
-            refusal: Default::default(),
-        }
-    }
-}
 
 /// A report in a page that the child shares even if the rest of its memory is a copy.
 struct SharedReport(NonNull<Report>);

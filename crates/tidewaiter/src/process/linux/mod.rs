@@ -7,6 +7,9 @@
 pub(crate) mod calls;
 mod child;
 mod clone;
+#[cfg(target_arch = "x86_64")]
+mod no_handlers;
+mod orders;
 mod starter;
 mod tree;
 mod wait;
@@ -22,7 +25,8 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use self::child::{Memory, Started};
+use self::child::Started;
+use self::orders::Memory;
 pub(crate) use self::tree::Survey;
 use self::tree::{Cgroup, Entry};
 use self::wait::{own_peak, wait};

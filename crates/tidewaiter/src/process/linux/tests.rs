@@ -332,13 +332,52 @@ fn no_other_descriptor_of_ours_reaches_the_child() {
     assert_ne!(run(&shell(&leaked)).1, ExitStatus::Code(0));
 }
 
-#[test]
-fn no_signal_is_blocked_or_ignored_in_the_child() {
+fn expect_no_signal_blocked_or_ignored() {
     let (text, _) = run(&Command::new("grep").args(["-E", "Sig(Blk|Ign)", "/proc/self/status"]));
     for line in text.lines() {
         assert!(line.ends_with("0000000000000000"), "{line}");
     }
     assert_eq!(text.lines().count(), 2);
+}
+
+/// Ignores signals of each kind, and blocks one.
+fn ignore_signals() {
+    let numbers = [
+        libc::SIGHUP,
+        libc::SIGSYS,
+        libc::SIGRTMIN(),
+        libc::SIGRTMAX(),
+    ];
+    for number in numbers {
+        // SAFETY: ignoring a signal runs no code.
+        let before = unsafe { libc::signal(number, libc::SIG_IGN) };
+        assert_ne!(before, libc::SIG_ERR, "{}", io::Error::last_os_error());
+    }
+    // SAFETY: an empty set is all zero.
+    let mut blocked: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set is writable.
+    unsafe { libc::sigaddset(&raw mut blocked, libc::SIGUSR1) };
+    // SAFETY: the set is readable.
+    let refused =
+        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const blocked, std::ptr::null_mut()) };
+    assert_eq!(refused, 0);
+}
+
+#[test]
+fn no_signal_is_blocked_or_ignored_in_the_child() {
+    if in_own_process(no_signal_is_blocked_or_ignored_in_the_child) {
+        ignore_signals();
+        expect_no_signal_blocked_or_ignored();
+    }
+}
+
+#[test]
+fn no_signal_is_blocked_or_ignored_in_the_child_where_clone3_is_refused() {
+    if in_own_process(no_signal_is_blocked_or_ignored_in_the_child_where_clone3_is_refused) {
+        ignore_signals();
+        resemble_an_older_kernel(u32::MAX);
+        expect_no_signal_blocked_or_ignored();
+    }
 }
 
 /// Runs `test` again in a process of its own, where it may change what all threads share. Returns whether this
@@ -475,8 +514,8 @@ fn a_child_that_becomes_another_user_does_not_change_us() {
     }
 }
 
-/// Makes the kernel refuse `close_range` to this process, and end it for closing a number from `least` on.
-fn refuse_to_close(least: u32) {
+/// Makes the kernel refuse `close_range` and `clone3` to this process, and end it for closing a number from `least` on.
+fn resemble_an_older_kernel(least: u32) {
     let number = |call: libc::c_long| u32::try_from(call).expect("calls have small numbers");
     let step = |code: u32, yes, no, value| libc::sock_filter {
         code: u16::try_from(code).expect("codes are small"),
@@ -499,6 +538,7 @@ fn refuse_to_close(least: u32) {
     );
     let mut filter = [
         load(call),
+        is(number(libc::SYS_clone3), 4, 0),
         is(number(libc::SYS_close_range), 3, 0),
         is(number(libc::SYS_close), 0, 4),
         load(argument),
@@ -536,7 +576,7 @@ fn without_close_range_only_open_descriptors_are_closed() {
     // SAFETY: makes a copy of a descriptor, which stays open until this process ends.
     let high = unsafe { libc::fcntl(kept.as_raw_fd(), libc::F_DUPFD, HIGH) };
     assert_eq!(high, HIGH, "{}", io::Error::last_os_error());
-    refuse_to_close(HIGH.cast_unsigned() + 1);
+    resemble_an_older_kernel(HIGH.cast_unsigned() + 1);
     let limits = getrlimit(Resource::Nofile);
     let with = |current| Rlimit { current, ..limits };
     // First with as many numbers as the hard limit allows, then with fewer than are in use.

@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
+use super::calls;
 use crate::process::SpawnStep;
 use crate::process::unix::{Descriptors, Image, Plan, Refusal, SignalsBlocked};
 
@@ -58,7 +59,7 @@ fn fork_child(plan: &Plan<'_>, report: RawFd) -> io::Result<Pid> {
             step,
             detail,
             errno,
-        } = unsafe { plan.carry_out() };
+        } = unsafe { plan.carry_out(calls::reset_signals) };
         let numbers = [step, detail, errno];
         // SAFETY: `numbers` holds that many bytes.
         unsafe { libc::write(report, numbers.as_ptr().cast(), REPORT_BYTES) };

@@ -156,14 +156,14 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// Runs the program, in the child. Returns only when a step failed.
+    /// Runs the program, in the child, after restoring the actions of signals. Returns only when a step failed.
     ///
     /// # Safety
     ///
     /// This process must be a new child with descriptors and signal handlers of its own, and must do nothing
     /// else.
-    pub(crate) unsafe fn carry_out(&self) -> Refusal {
-        calls::reset_signals();
+    pub(crate) unsafe fn carry_out(&self, reset_signals: fn()) -> Refusal {
+        reset_signals();
         // SAFETY: as the caller promises.
         match unsafe { self.prepare() } {
             Ok(()) => Refusal::of(EXECUTE, self.execute()),

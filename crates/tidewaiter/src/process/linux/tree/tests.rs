@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
 
-use super::super::child::{self, Memory};
+use super::super::{child, orders::Memory};
 use super::super::{Descriptors, Image, Plan};
 use super::proc::parse;
 use super::*;
