@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
 
-use super::super::{child, orders::Memory};
 use super::super::{Descriptors, Image, Plan};
+use super::super::{child, orders::Memory};
 use super::proc::parse;
 use super::*;
 use crate::process::{Command, OsChild, SignalTarget, Stdio, spawn};
