@@ -7,7 +7,7 @@ use std::io;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 
-use socket2::{SockRef, Type};
+use socket2::{Domain, SockRef, Type};
 
 use crate::os::{Address, OsPipe, RawDescriptor};
 
@@ -47,6 +47,21 @@ impl Socket {
             SocketRepr::Plain(_) => false,
             SocketRepr::Own(connection) => connection.keeps_messages(),
         }
+    }
+
+    /// Whether the socket is of the family of `peer`. Windows does not tell before it is bound: then any may be.
+    pub(crate) fn is_of_family_of(&self, peer: &Address) -> bool {
+        let (SocketRepr::Os(socket) | SocketRepr::Plain(socket)) = &self.0 else {
+            return true;
+        };
+        let family = match peer {
+            Address::Ip(address) => Domain::for_address(*address),
+            Address::Unix(_) => Domain::UNIX,
+            Address::Pipe(_) => return false,
+        };
+        socket
+            .local_addr()
+            .map_or(true, |own| own.domain() == family)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 
 use socket2::{Domain, SockRef, Type};
@@ -163,6 +163,40 @@ fn a_socket_made_elsewhere_is_connected() {
         assert!(connector.is_connecting());
         run_clean(&reactor);
         assert!(!connector.is_connecting());
+        assert_eq!(log.take(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_socket_made_elsewhere_is_connected_to_the_first_address_of_its_family() {
+    if crate::SIMULATED {
+        return;
+    }
+    let resolver = |_: &str, port: u16| {
+        Ok(vec![
+            SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], port)),
+            SocketAddr::from(([127, 0, 0, 1], port)),
+            SocketAddr::from(([127, 0, 0, 9], port)),
+        ])
+    };
+    for host in ["127.0.0.1", "mixed.test"] {
+        let reactor = crate::open(Reactor::builder().signals(false).resolver(resolver));
+        let (log, countdown) = (Log::default(), Countdown::new(2));
+        let server = Cell::new(Some(Script::new().then_done(&countdown)));
+        let listener = reactor.listen_tcp(any_port(), move |_: Address| server.take().unwrap());
+        let port = listener.unwrap().local_addr().port().unwrap();
+        let socket = unconnected();
+        SockRef::from(&socket).bind(&any_port().into()).unwrap();
+        let number = number_of(&socket);
+        let client = Script::new()
+            .made(move |transport| {
+                assert_eq!(transport.raw_descriptor(), Some(number), "it is the same");
+                transport.lose_connection();
+            })
+            .then_done(&countdown);
+        let once = Once::new(client, &log);
+        reactor.connect_tcp_with(socket, format!("{host}:{port}"), once);
+        run_clean(&reactor);
         assert_eq!(log.take(), [""; 0]);
     }
 }

@@ -236,6 +236,12 @@ impl Inner {
         if self.settled.get() {
             return;
         }
+        // The program's socket connects once.
+        if let Some(socket) = &*self.socket.borrow() {
+            let fits = |address: &Address| socket.is_of_family_of(address);
+            let first = addresses.iter().position(fits).unwrap_or(0);
+            addresses = vec![addresses.swap_remove(first)];
+        }
         if self.options.local.is_some() {
             addresses.retain(|address| self.local_for(address).is_some());
         }

@@ -5,9 +5,8 @@ use std::rc::Rc;
 
 use super::super::Factory;
 use super::{ConnectOptions, Connector, Inner};
-use crate::endpoint::AddressKind;
+use crate::endpoint::{AddressKind, ToEndpoint};
 use crate::error::ConnectError;
-use crate::os::Address;
 use crate::port::{Socket, Token};
 use crate::reactor::{Live, Reactor};
 
@@ -99,6 +98,9 @@ impl Reactor {
     /// As [`connect_tcp`](Reactor::connect_tcp), with a stream socket that was made, and perhaps bound,
     /// elsewhere. The socket belongs to the reactor from here on.
     ///
+    /// A name stands for the first of its addresses that is of the socket's family; on Windows, for the first one unless the
+    /// socket is bound.
+    ///
     /// If the socket is unusable, [`Factory::connection_failed`] is called, as for any other failure. There is no time
     /// limit but the OS's own: see [`Connector::cancel`].
     ///
@@ -131,10 +133,10 @@ impl Reactor {
     pub fn connect_tcp_with(
         &self,
         socket: impl Into<Socket>,
-        peer: impl Into<Address>,
+        peer: impl ToEndpoint,
         factory: impl Factory + 'static,
     ) -> Connector {
-        let options = ConnectOptions::from(peer.into()).timeout(None);
+        let options = ConnectOptions::to(peer).timeout(None);
         let socket = Some(socket.into());
         self.connect_to(options, AddressKind::Any, socket, Box::new(factory))
     }
