@@ -1,6 +1,5 @@
 //! Numbers with units, as options have them.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use tidewaiter::process::TerminalSize;
@@ -14,9 +13,7 @@ pub(crate) fn duration(option: &str, text: &str) -> Result<Duration, Failure> {
             "{option} {text:?} is not a duration such as 30s, 5m or 500ms"
         ))
     };
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let (number, unit) = number(option, text, wrong)?;
     let seconds = match unit {
         "ms" => return Ok(Duration::from_millis(number)),
         "" | "s" => 1,
@@ -24,10 +21,8 @@ pub(crate) fn duration(option: &str, text: &str) -> Result<Duration, Failure> {
         "h" => 3600,
         _ => return Err(wrong()),
     };
-    number
-        .checked_mul(seconds)
-        .map(Duration::from_secs)
-        .ok_or_else(wrong)
+    let seconds = number.checked_mul(seconds).map(Duration::from_secs);
+    seconds.ok_or_else(|| too_large(option, text))
 }
 
 /// Parses a number of bytes with a unit; without a unit it means bytes.
@@ -37,8 +32,7 @@ pub(crate) fn size(option: &str, text: &str) -> Result<u64, Failure> {
             "{option} {text:?} is not a size such as 512M or 2G"
         ))
     };
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
+    let (number, unit) = number(option, text, wrong)?;
     let unit: u64 = match unit {
         "" => 1,
         "K" => 1 << 10,
@@ -46,9 +40,29 @@ pub(crate) fn size(option: &str, text: &str) -> Result<u64, Failure> {
         "G" => 1 << 30,
         _ => return Err(wrong()),
     };
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    let bytes = number.checked_mul(unit).filter(|bytes| *bytes > 0);
-    bytes.ok_or_else(wrong)
+    match number.checked_mul(unit) {
+        Some(0) => Err(wrong()),
+        bytes => bytes.ok_or_else(|| too_large(option, text)),
+    }
+}
+
+/// Splits a text into its number and its unit.
+fn number<'a>(
+    option: &str,
+    text: &'a str,
+    wrong: impl FnOnce() -> Failure,
+) -> Result<(u64, &'a str), Failure> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    match number.parse() {
+        Ok(number) => Ok((number, unit)),
+        Err(_) if number.is_empty() => Err(wrong()),
+        Err(_) => Err(too_large(option, text)),
+    }
+}
+
+fn too_large(option: &str, text: &str) -> Failure {
+    Failure::Usage(format!("{option} {text:?} is too large"))
 }
 
 /// Parses the columns and rows of a terminal.
@@ -76,17 +90,18 @@ pub(crate) fn octal(option: &str, text: &str, most: u32) -> Result<u32, Failure>
 }
 
 /// Parses a number of things: at least one.
-pub(crate) fn count<N: FromStr + Default + PartialOrd>(
-    option: &str,
-    text: &str,
-) -> Result<N, Failure> {
-    let number = text.parse().ok().filter(|number| *number > N::default());
-    number.ok_or_else(|| Failure::Usage(format!("{option} {text:?} is not a number above 0")))
+pub(crate) fn count<N: TryFrom<u64>>(option: &str, text: &str) -> Result<N, Failure> {
+    let wrong = || Failure::Usage(format!("{option} {text:?} is not a number above 0"));
+    match number(option, text, wrong)? {
+        (0, _) => Err(wrong()),
+        (number, "") => N::try_from(number).map_err(|_| too_large(option, text)),
+        _ => Err(wrong()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{count, duration, size, terminal_size};
+    use super::{Failure, count, duration, size, terminal_size};
     use std::time::Duration;
 
     #[test]
@@ -144,6 +159,24 @@ mod tests {
         assert_eq!(count::<u32>("--max-clients", "7").ok(), Some(7));
         for text in ["", "0", "-1", "1.5", "4294967296"] {
             assert!(count::<u32>("--max-clients", text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_too_large_is_called_so() {
+        const NINES: &str = "99999999999999999999";
+        for refused in [
+            duration("-x", NINES).err(),
+            duration("-x", "18446744073709551615h").err(),
+            size("-x", NINES).err(),
+            size("-x", "99999999999G").err(),
+            count::<u64>("-x", NINES).err(),
+            count::<u32>("-x", "4294967296").err(),
+        ] {
+            let Some(Failure::Usage(reason)) = refused else {
+                panic!("it is too large");
+            };
+            assert!(reason.ends_with("is too large"), "{reason}");
         }
     }
 }
