@@ -69,6 +69,9 @@ mod lost_interface;
 #[path = "reactor/meddling.rs"]
 mod meddling;
 
+#[path = "reactor/unawaited_sends.rs"]
+mod unawaited_sends;
+
 #[path = "reactor/unix_datagrams.rs"]
 mod unix_datagrams;
 

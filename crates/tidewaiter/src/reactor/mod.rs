@@ -142,6 +142,9 @@ struct Settings {
     sends_gathered_now: bool,
     /// The answer of [`Reactor::sends_pressing`].
     sends_pressing: bool,
+    /// Whether sends are marked for which nobody waits. Only io_uring heeds that. Not with a hook around waits: it is code
+    /// of the program, which may begin to wait for a send.
+    marks_unawaited: bool,
 }
 
 struct Core {
@@ -160,6 +163,8 @@ struct Core {
     settings: Settings,
     life: Cell<Life>,
     in_turn: Cell<bool>,
+    /// The answer of [`Reactor::marks_unawaited`].
+    marks_unawaited: Cell<bool>,
     ending: run::Ending,
     counters: Counters,
 }
@@ -327,6 +332,12 @@ impl Reactor {
     /// Queues a call of [`Live::flush`] before the loop waits.
     pub(crate) fn flush_soon(&self, live: Rc<dyn Live>) {
         self.core.unflushed.borrow_mut().push(live);
+    }
+
+    /// Whether to mark a send that is submitted now if nobody waits for it: no code of the program runs before the next wait,
+    /// and none of it asked for a single turn.
+    pub(crate) fn marks_unawaited(&self) -> bool {
+        self.core.marks_unawaited.get()
     }
 
     /// Whether the writes of a turn are better sent at once than by an operation.

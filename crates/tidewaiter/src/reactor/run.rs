@@ -148,7 +148,7 @@ impl Reactor {
                 false => RunEnd::Crashed,
             }));
         }
-        let turned = self.one_turn(None);
+        let turned = self.one_turn(None, true);
         if turned.is_err() {
             self.core.life.set(Life::Stopped);
         }
@@ -185,7 +185,7 @@ impl Reactor {
         }
         // The program may have done anything since the last turn.
         self.clock().mark_stale();
-        let result = self.one_turn(limit.into());
+        let result = self.one_turn(limit.into(), false);
         if !self.core.in_turn.get() {
             self.end_if_dropped();
         }
@@ -211,7 +211,7 @@ impl Reactor {
         if core.in_turn.get() || core.unflushed.borrow().is_empty() {
             return Ok(());
         }
-        self.flush();
+        self.flush(false);
         let mut completions = core.completions.take();
         let polled = self.port_mut().wait(Some(Duration::ZERO), &mut completions);
         if !completions.is_empty() {
@@ -235,11 +235,11 @@ impl Reactor {
         call()
     }
 
-    fn one_turn(&self, limit: Option<Duration>) -> Result<(), Error> {
+    fn one_turn(&self, limit: Option<Duration>, of_run: bool) -> Result<(), Error> {
         if self.core.in_turn.replace(true) {
             return Err(Error::Running);
         }
-        let result = self.turn(limit);
+        let result = self.turn(limit, of_run);
         self.core.in_turn.set(false);
         result
     }

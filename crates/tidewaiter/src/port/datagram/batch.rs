@@ -51,6 +51,8 @@ struct Inner {
     failures: Vec<DatagramError>,
     /// The program's memory that was sent. It is dropped at a point where the program's code may run.
     sent: Vec<Bytes>,
+    /// See [`DatagramBatch::mark_unawaited`].
+    unawaited: bool,
 }
 
 /// Datagrams to one peer, of the same size but for the last one, which may be smaller.
@@ -293,6 +295,20 @@ impl DatagramBatch {
         if let Some(inner) = &mut self.inner {
             inner.failures.push(error);
         }
+    }
+
+    /// Says that nobody waits until these datagrams are sent: see [`Chunks::mark_unawaited`].
+    pub(crate) fn mark_unawaited(&mut self) {
+        if let Some(inner) = &mut self.inner {
+            inner.unawaited = inner.runs.iter().all(|entry| entry.shared.is_none());
+        }
+    }
+
+    /// Whether the batch was marked; it is not any more.
+    #[allow(dead_code, reason = "only io_uring heeds it")]
+    pub(crate) fn take_unawaited(&mut self) -> bool {
+        let inner = self.inner.as_mut();
+        inner.is_some_and(|inner| std::mem::take(&mut inner.unawaited))
     }
 
     /// Whether the batch holds the program's memory that was sent.

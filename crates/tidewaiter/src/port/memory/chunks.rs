@@ -55,6 +55,8 @@ struct Storage {
     sent: VecDeque<Bytes>,
     /// The parts that are sent apart from each other; `None` if there is but one, without descriptors.
     messages: Option<Box<Messages>>,
+    /// See [`Chunks::mark_unawaited`].
+    unawaited: bool,
 }
 
 impl Storage {
@@ -171,6 +173,22 @@ impl Chunks {
         self.storage
             .as_ref()
             .map_or(0, |storage| storage.list.len())
+    }
+
+    /// Says that nobody waits until these bytes are sent: a wait that begins before any code of the program runs need not end
+    /// for the success of their send. Has no effect on the program's own memory, which is to be dropped once it is sent.
+    pub(crate) fn mark_unawaited(&mut self) {
+        if let Some(storage) = &mut self.storage {
+            let shared = |chunk: &Chunk| matches!(chunk, Chunk::Shared(_));
+            storage.unawaited = !storage.list.iter().any(shared);
+        }
+    }
+
+    /// Whether the queue was marked; it is not any more.
+    #[allow(dead_code, reason = "only io_uring heeds it")]
+    pub(crate) fn take_unawaited(&mut self) -> bool {
+        let storage = self.storage.as_mut();
+        storage.is_some_and(|storage| std::mem::take(&mut storage.unawaited))
     }
 
     /// Appends a copy of `data`.

@@ -88,6 +88,7 @@ struct Allowed {
     task_work: TaskWork,
     multishot: bool,
     wait_by_number: bool,
+    immediate_sends: bool,
 }
 
 impl Allowed {
@@ -95,6 +96,7 @@ impl Allowed {
         task_work: TaskWork::Deferred,
         multishot: true,
         wait_by_number: true,
+        immediate_sends: true,
     };
 }
 
@@ -177,6 +179,7 @@ impl Uring {
         abilities.multishot_receive &= allowed.multishot;
         abilities.multishot_read &= allowed.multishot;
         abilities.wait_by_number &= allowed.wait_by_number;
+        abilities.immediate_sends &= allowed.immediate_sends;
         let event = Event::new()?;
         let info = PortInfo {
             kind: PortKind::Uring,
@@ -296,7 +299,7 @@ impl Driver for Uring {
         let handle_kind = entry.source.kind();
         admit(PortKind::Uring, handle_kind, entry.under_way, &request)?;
         let kind = request.kind();
-        let work = match request {
+        let mut work = match request {
             Request::File(_) | Request::SendFile(_) => {
                 let work = self.file_work(handle, request)?;
                 entry = self.handles.get_mut(handle.0).ok_or_else(closed)?;
@@ -314,7 +317,7 @@ impl Driver for Uring {
             handle: handle.0,
             descriptor: entry.descriptor(),
             token,
-            stage: work.first_stage(),
+            stage: work.first_stage(self.setup.abilities),
             cancelled: false,
             lent: false,
             kind,

@@ -148,8 +148,16 @@ impl Work {
         }
     }
 
-    pub(super) fn first_stage(&self) -> Stage {
+    pub(super) fn first_stage(&mut self, abilities: Abilities) -> Stage {
         match self {
+            Work::Send { pipe, chunks, .. } => match chunks.take_unawaited() {
+                true if pipe.is_none() && abilities.immediate_sends => Stage::Immediate,
+                _ => Stage::Started,
+            },
+            Work::SendDatagrams { batch, .. } => match batch.take_unawaited() {
+                true if abilities.immediate_sends => Stage::Immediate,
+                _ => Stage::Started,
+            },
             Work::ReceiveMessages(_) | Work::SendMessages { .. } | Work::SendFile(_) => {
                 Stage::Polling
             }
@@ -187,6 +195,8 @@ impl Work {
 pub(super) enum Stage {
     /// The operation itself.
     Started,
+    /// A send that shall complete while the kernel takes it, and whose success need not end a wait. It is then `Started`.
+    Immediate,
     /// A poll that tells when the operation can be tried (again).
     Polling,
 }

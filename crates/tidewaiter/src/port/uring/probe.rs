@@ -1,6 +1,6 @@
 //! Probes whether this machine allows io_uring, and what its kernel can do.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use io_uring::{Probe, opcode, squeue, types};
 use super::super::file::{FileCall, FileCalls};
 use super::buffers::{BufferRing, GROUP};
 use super::refusal::refused;
-use super::ring::{Cqe, Ring, Wait};
+use super::ring::{Cqe, IMMEDIATE, Ring, TaskWork, Wait};
 
 /// Optional features of this kernel.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,8 @@ pub(super) struct Abilities {
     pub(super) multishot_read: bool,
     /// A process is awaited by pid (6.7).
     pub(super) wait_by_number: bool,
+    /// A send that is not to wait completes at once, and tells that it has sent a part (6.1).
+    pub(super) immediate_sends: bool,
     /// The calls on files.
     pub(super) file_calls: FileCalls,
 }
@@ -77,6 +79,7 @@ pub(super) fn abilities(
         multishot_receive: receives_many(ring, buffers)?,
         multishot_read: probe.is_supported(opcode::ReadMulti::CODE),
         wait_by_number: probe.is_supported(opcode::WaitId::CODE),
+        immediate_sends: ring.task_work() == TaskWork::Deferred && sends_parts(ring)?,
         file_calls: file_calls(probe),
     })
 }
@@ -103,6 +106,7 @@ pub(super) fn features(ring: &Ring, abilities: Abilities) -> Vec<String> {
         (abilities.multishot_receive, "multishot receive"),
         (abilities.multishot_read, "multishot read"),
         (abilities.wait_by_number, "waitid"),
+        (abilities.immediate_sends, "immediate sends"),
         (ring.no_iowait(), "no iowait"),
     ];
     let always = [ring.task_work().name(), "buffer ring", "multishot accept"];
@@ -135,6 +139,35 @@ fn receives_many(ring: &mut Ring, buffers: &BufferRing) -> io::Result<bool> {
             return Ok(received);
         }
     }
+}
+
+/// Sends more than a socket takes, and checks that the kernel tells at once how much it has sent, and that this is not all.
+fn sends_parts(ring: &mut Ring) -> io::Result<bool> {
+    // The kernel would touch it late if it did not keep to the flags.
+    static MUCH: [u8; 64 * 1024] = [0; 64 * 1024];
+    const SENT: u64 = 1;
+    const NOT_ALL: u64 = 2;
+    let (ours, mut theirs) = UnixStream::pair()?;
+    socket2::SockRef::from(&ours).set_send_buffer_size(MUCH.len() / 8)?;
+    let send = opcode::Send::new(types::Fd(ours.as_raw_fd()), MUCH.as_ptr(), 64 * 1024);
+    let send = send.flags(IMMEDIATE).build().user_data(SENT);
+    // SAFETY: the bytes are static.
+    unsafe { ring.push_immediate(send, NOT_ALL) };
+    let mut told = Vec::new();
+    // More than once if the queues are tiny.
+    while ring.wants_entering() {
+        ring.enter(Wait::No)
+            .map_err(|error| refused("io_uring_enter", &error))?;
+        let cqes = std::iter::from_fn(|| ring.next());
+        told.extend(cqes.map(|cqe| (cqe.user_data, cqe.result)));
+    }
+    theirs.set_nonblocking(true)?;
+    let mut received = Vec::new();
+    // Fails once everything is read.
+    let _ = theirs.read_to_end(&mut received);
+    let count = i32::try_from(received.len()).expect("it is at most what was sent");
+    let is_part = (1..MUCH.len()).contains(&received.len());
+    Ok(is_part && told == [(SENT, count), (NOT_ALL, -libc::ECANCELED)])
 }
 
 /// Waits for the completion of the entry pushed last.

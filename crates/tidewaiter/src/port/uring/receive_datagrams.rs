@@ -36,7 +36,9 @@ impl Uring {
                 self.prepare_receiving_datagrams(key, into_buffers);
                 true
             }
-            (Work::SendDatagrams { .. }, Stage::Started) => self.prepare_sending_datagrams(key),
+            (Work::SendDatagrams { .. }, Stage::Started | Stage::Immediate) => {
+                self.prepare_sending_datagrams(key)
+            }
             _ => true,
         }
     }
@@ -71,7 +73,7 @@ impl Uring {
                     Next::Again(None)
                 }
             }
-            (Stage::Started, id) => {
+            (_, id) => {
                 if let (Some(id), Some(buffers)) = (id, &self.datagrams.buffers) {
                     buffers.untaken(id);
                 }

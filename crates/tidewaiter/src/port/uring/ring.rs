@@ -47,6 +47,10 @@ impl TaskWork {
     }
 }
 
+/// The flags of a send that shall complete while the kernel takes it: it fails where it would wait, or if a stream takes only a
+/// part.
+pub(super) const IMMEDIATE: i32 = libc::MSG_DONTWAIT | libc::MSG_WAITALL;
+
 /// How long entering the kernel waits for a completion.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wait {
@@ -147,6 +151,8 @@ pub(super) struct Ring {
     enter_flags: EnterFlags,
     /// Entries that found no room in the submission queue, in order.
     backlog: VecDeque<squeue::Entry>,
+    /// The number of queued sends that complete while the kernel takes them, and whose success nobody waits for.
+    immediate: u32,
 }
 
 impl fmt::Debug for Ring {
@@ -190,6 +196,7 @@ impl Ring {
             task_work,
             enter_flags,
             backlog: VecDeque::new(),
+            immediate: 0,
         })
     }
 
@@ -243,6 +250,30 @@ impl Ring {
         }
     }
 
+    /// Queues a send with [`IMMEDIATE`] flags. The next wait does not end for its completion, unless it fails or sends only a
+    /// part: the kernel then cancels the entry behind it, which has one more completion, with `failure` as user data.
+    ///
+    /// # Safety
+    ///
+    /// As for [`push`](Ring::push).
+    pub(super) unsafe fn push_immediate(&mut self, send: squeue::Entry, failure: u64) {
+        let submission = self.io.submission();
+        let has_room = self.backlog.is_empty() && submission.capacity() - submission.len() >= 2;
+        drop(submission);
+        if !has_room {
+            // The kernel must get both at once. Alone, the send ends the wait.
+            // SAFETY: the caller makes the promise.
+            return unsafe { self.push(send) };
+        }
+        let behind = opcode::Nop::new().build();
+        let behind = behind.flags(squeue::Flags::SKIP_SUCCESS).user_data(failure);
+        // SAFETY: the caller makes the promise.
+        unsafe { self.push(send.flags(squeue::Flags::IO_LINK)) };
+        // SAFETY: the entry has no addresses.
+        unsafe { self.push(behind) };
+        self.immediate += 1;
+    }
+
     /// Submits all queued entries, waits if asked to, and runs deferred task work.
     pub(super) fn enter(&mut self, wait: Wait) -> io::Result<Entered> {
         if !self.backlog.is_empty() && self.flush_backlog()? == Entered::Early {
@@ -250,12 +281,22 @@ impl Ring {
         }
         match wait {
             Wait::No => self.enter_once(0, &SubmitArgs::new()),
-            Wait::ForEver => self.enter_once(1, &SubmitArgs::new()),
+            Wait::ForEver => self.enter_once(self.wanted(), &SubmitArgs::new()),
             Wait::UpTo(timeout) => {
                 let timespec = Timespec::from(timeout.min(TIMEOUT_MAX));
-                self.enter_once(1, &SubmitArgs::new().timespec(&timespec))
+                self.enter_once(self.wanted(), &SubmitArgs::new().timespec(&timespec))
             }
         }
+    }
+
+    /// The number of completions to wait for.
+    fn wanted(&self) -> u32 {
+        1 + self.immediate
+    }
+
+    /// Lets the next wait end for every completion.
+    pub(super) fn await_all(&mut self) {
+        self.immediate = 0;
     }
 
     /// Returns the next completion, if there is one already.
@@ -309,6 +350,7 @@ impl Ring {
     fn enter_once(&mut self, want: u32, args: &SubmitArgs<'_, '_>) -> io::Result<Entered> {
         let queued = u32::try_from(self.io.submission().len()).expect("queues have 32-bit lengths");
         let flags = self.enter_flags.bits();
+        self.immediate = 0;
         let submitter = self.io.submitter();
         // SAFETY: `args` is the extended argument that the flags announce; it and its timeout
         // outlive the call, and `push` vouches for the addresses in the queued entries.

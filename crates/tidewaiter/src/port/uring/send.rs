@@ -20,7 +20,7 @@ use super::sigpipe::WriteFlags;
 pub(super) const TRANSFER_MAX: usize = 0x7fff_f000;
 
 /// A closed peer is an error, not a signal.
-const MSG_NOSIGNAL: u32 = libc::MSG_NOSIGNAL.cast_unsigned();
+pub(super) const MSG_NOSIGNAL: i32 = libc::MSG_NOSIGNAL;
 
 /// Sends as much of `pieces` as the socket takes now, by a plain call; nothing while a send is under way.
 pub(super) fn send_now(entry: &Entry, pieces: &[IoSlice<'_>]) -> Result<usize, Failure> {
@@ -46,8 +46,11 @@ pub(super) fn send_now(entry: &Entry, pieces: &[IoSlice<'_>]) -> Result<usize, F
     }
 }
 
+/// `flags`: 0, or those of an [immediate](super::ring::IMMEDIATE) send.
+#[inline(always)]
 pub(super) fn start(
     descriptor: types::Fd,
+    flags: i32,
     pipe: Option<WriteFlags>,
     chunks: &Chunks,
     gather: &mut Option<Pinned<Gather>>,
@@ -58,7 +61,7 @@ pub(super) fn start(
         let len = u32::try_from(piece.len().min(TRANSFER_MAX)).expect("it is below 2^31");
         return match pipe {
             None => opcode::Send::new(descriptor, piece.as_ptr(), len)
-                .flags(libc::MSG_NOSIGNAL)
+                .flags(MSG_NOSIGNAL | flags)
                 .build(),
             Some(flags) => opcode::Write::new(descriptor, piece.as_ptr(), len)
                 .offset(AT_POSITION)
@@ -71,7 +74,7 @@ pub(super) fn start(
     let count = gather.list(chunks);
     match pipe {
         None => opcode::SendMsg::new(descriptor, gather.as_ptr().cast::<libc::msghdr>())
-            .flags(MSG_NOSIGNAL)
+            .flags((MSG_NOSIGNAL | flags).cast_unsigned())
             .build(),
         Some(flags) => {
             let count = u32::try_from(count).expect("it is at most `PIECES_MAX`");

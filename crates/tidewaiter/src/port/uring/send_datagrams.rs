@@ -11,14 +11,17 @@ use super::next::{Next, errno, poll_first};
 use super::pending::{Stage, Work};
 use super::pinned::Pinned;
 use super::ring::Cqe;
+use super::send::MSG_NOSIGNAL;
 
-/// A closed peer is an error, not a signal.
-const MSG_NOSIGNAL: u32 = libc::MSG_NOSIGNAL.cast_unsigned();
-
-pub(super) fn start(descriptor: types::Fd, message: Option<&Pinned<Outgoing>>) -> squeue::Entry {
+/// `flags`: 0, or those of an [immediate](super::ring::IMMEDIATE) send.
+pub(super) fn start(
+    descriptor: types::Fd,
+    flags: i32,
+    message: Option<&Pinned<Outgoing>>,
+) -> squeue::Entry {
     let message = message.expect("it was prepared");
     opcode::SendMsg::new(descriptor, message.as_ptr().cast::<libc::msghdr>())
-        .flags(MSG_NOSIGNAL)
+        .flags((MSG_NOSIGNAL | flags).cast_unsigned())
         .build()
 }
 

@@ -11,7 +11,7 @@ use super::next::{Next, start_after_poll};
 use super::pending::{Pending, Stage, Work};
 use super::pinned::{Gather, Pinned};
 use super::receive::WIDE_MAX;
-use super::ring::{Cqe, poll};
+use super::ring::{Cqe, IMMEDIATE, poll};
 use super::watch::FOREIGN;
 use super::{
     Uring, WAKE, accept, child, connect, file, hang_up, messages, receive, receive_datagrams, send,
@@ -34,7 +34,7 @@ impl Pending {
             .unwrap_or_else(|| self.other_submission())
     }
 
-    /// Builds the entry of a stream's receive or send; `None` for other work, and for sends that wait for room.
+    /// Builds the entry of a stream's receive or send; `None` for other work, and for sends that wait for room or are immediate.
     /// `spare` holds lists for vectored sends.
     #[inline(always)]
     fn transfer(&mut self, spare: &mut Vec<Pinned<Gather>>) -> Option<squeue::Entry> {
@@ -43,7 +43,7 @@ impl Pending {
             Work::Receive { .. } if self.stage == Stage::Polling => {
                 Some(poll(descriptor, libc::POLLIN))
             }
-            _ if self.stage == Stage::Polling => None,
+            _ if self.stage != Stage::Started => None,
             Work::Receive {
                 pipe, multishot, ..
             } => Some(receive::start(descriptor, *pipe, *multishot)),
@@ -51,8 +51,22 @@ impl Pending {
                 pipe,
                 chunks,
                 gather,
-            } => Some(send::start(descriptor, *pipe, chunks, gather, spare)),
+            } => Some(send::start(descriptor, 0, *pipe, chunks, gather, spare)),
             _ => None,
+        }
+    }
+
+    /// Builds the entry of a send that completes while the kernel takes it.
+    fn immediate_send(&mut self, spare: &mut Vec<Pinned<Gather>>) -> squeue::Entry {
+        let descriptor = types::Fd(self.descriptor);
+        match &mut self.work {
+            Work::Send { chunks, gather, .. } => {
+                send::start(descriptor, IMMEDIATE, None, chunks, gather, spare)
+            }
+            Work::SendDatagrams { message, .. } => {
+                send_datagrams::start(descriptor, IMMEDIATE, message.as_ref())
+            }
+            _ => unreachable!("only sends are immediate"),
         }
     }
 
@@ -76,7 +90,7 @@ impl Pending {
             Work::Connect(peer) => connect::start(descriptor, peer),
             Work::ReceiveDatagrams { .. } => receive_datagrams::start(descriptor),
             Work::SendDatagrams { message, .. } => {
-                send_datagrams::start(descriptor, message.as_ref())
+                send_datagrams::start(descriptor, 0, message.as_ref())
             }
             Work::OpenFile(opening) => file::start_opening(descriptor, opening),
             Work::File(work) => file::start(descriptor, work),
@@ -120,6 +134,14 @@ impl Uring {
         let pending = self.operations.get_mut(key);
         let pending = pending.expect("only live operations are started");
         pending.lent = true;
+        if pending.stage == Stage::Immediate {
+            pending.stage = Stage::Started;
+            let entry = pending.immediate_send(&mut self.spare);
+            let word = key.to_u64();
+            let (entry, failure) = (entry.user_data(word), word | CANCELLING);
+            // SAFETY: as in `push`.
+            return unsafe { self.ring_mut().push_immediate(entry, failure) };
+        }
         let entry = pending.other_submission();
         self.push(key, entry);
     }
@@ -133,6 +155,7 @@ impl Uring {
     }
 
     pub(super) fn push_cancel(&mut self, key: Key) {
+        self.ring_mut().await_all();
         let word = key.to_u64();
         debug_assert_eq!(word & CANCELLING, 0, "fewer than 2^31 operations at once");
         let entry = opcode::AsyncCancel::new(word)
@@ -281,7 +304,9 @@ impl Uring {
             }
             (_, Work::SendMessages { .. }) => messages::send(pending, cqe),
             (Stage::Polling, _) => start_after_poll(pending, cqe),
-            (Stage::Started, _) => unreachable!("the kernel never gets such work"),
+            (Stage::Started | Stage::Immediate, _) => {
+                unreachable!("the kernel never gets such work")
+            }
         }
     }
 
@@ -370,9 +395,9 @@ impl Uring {
         self.watch_waker();
     }
 
-    /// Only failures to cancel are reported. Usually the operation has completed or is about to, so
-    /// there is nothing to do. But the kernel may have missed it while moving it from one list to
-    /// another: cancel it again.
+    /// Only failures to cancel are reported, and that an immediate send has failed or sent a part, which its own completion
+    /// tells. Usually the operation has completed or is about to, so there is nothing to do. But the kernel may have missed
+    /// it while moving it from one list to another: cancel it again.
     fn finish_cancel(&mut self, cqe: Cqe) {
         let key = Key::from_u64(cqe.user_data & !CANCELLING);
         let lent = self.operations.get(key).is_some_and(|one| one.lent);

@@ -64,6 +64,11 @@ impl Limit {
             congested_bytes: options.queued_bytes / 2,
         }
     }
+
+    /// Whether a queue with so much in it is congested.
+    fn is_exceeded(self, datagrams: usize, bytes: usize) -> bool {
+        datagrams > self.congested_datagrams || bytes > self.congested_bytes
+    }
 }
 
 /// Datagrams that arrived together, of which some were delivered.
@@ -118,7 +123,7 @@ impl Flow {
     }
 
     fn exceeds(&self, limit: Limit) -> bool {
-        self.queued() > limit.congested_datagrams || self.queued_bytes() > limit.congested_bytes
+        limit.is_exceeded(self.queued(), self.queued_bytes())
     }
 }
 
@@ -366,8 +371,12 @@ impl DatagramSocket {
     }
 
     /// Submits `batch`, which the OS does not take at once.
-    fn submit(self: &Rc<Self>, flow: &mut Flow, batch: DatagramBatch) {
+    fn submit(self: &Rc<Self>, flow: &mut Flow, mut batch: DatagramBatch) {
         let (datagrams, bytes) = (batch.len(), batch.bytes());
+        let is_awaited = flow.congested || self.limit.get().is_exceeded(datagrams, bytes);
+        if self.reactor.marks_unawaited() && !is_awaited {
+            batch.mark_unawaited();
+        }
         let mut port = self.reactor.port_mut();
         let request = Request::SendDatagrams(batch);
         match port.submit(self.handle, request, self.token.get()) {

@@ -360,6 +360,9 @@ impl Stream {
             }
         }
         let bytes = part.len();
+        if self.reactor.marks_unawaited() && !self.awaits_send(&flow, &part) {
+            part.mark_unawaited();
+        }
         let submitted =
             self.reactor
                 .port_mut()
@@ -371,6 +374,21 @@ impl Stream {
                 self.failed(Failure::os("send", source));
             }
         }
+    }
+
+    /// Whether anything waits for the end of the send of `part`.
+    #[inline(never)]
+    fn awaits_send(&self, flow: &Flow, part: &Chunks) -> bool {
+        !flow.queue.is_empty()
+            || flow.files.is_some()
+            || flow.producer.is_some()
+            || flow.waiting.is_some()
+            || flow.state.is_congested()
+            || !flow.takes_data()
+            // The end of a send is activity, and releases the last segment.
+            || self.timed.get()
+            || self.ends_held.get()
+            || part.has_messages()
     }
 
     fn sent(self: &Rc<Self>, bytes: usize, mut unsent: Chunks) {

@@ -5,6 +5,7 @@ mod refusal;
 mod streams;
 mod stress;
 mod threads;
+mod unawaited;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -28,11 +29,13 @@ const KERNELS: [Allowed; 3] = [
         task_work: TaskWork::Cooperative,
         multishot: true,
         wait_by_number: false,
+        immediate_sends: false,
     },
     Allowed {
         task_work: TaskWork::Interrupting,
         multishot: false,
         wait_by_number: false,
+        immediate_sends: false,
     },
 ];
 
