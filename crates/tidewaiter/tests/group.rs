@@ -329,7 +329,7 @@ fn a_reactor_that_fails_is_reported_by_join() {
 
 #[cfg(unix)]
 #[test]
-fn an_interrupt_reaches_every_reactor_and_ends_the_group() {
+fn a_signal_reaches_every_reactor_and_ends_the_group() {
     use rustix::process::{Signal, getpid, kill_process};
 
     let group = ReactorGroup::start(THREADS, &Reactor::builder()).unwrap();
@@ -348,11 +348,11 @@ fn an_interrupt_reaches_every_reactor_and_ends_the_group() {
         (0..THREADS).map(next).collect()
     };
     assert_eq!(all().len(), THREADS, "each has its callback");
-    kill_process(getpid(), Signal::INT).unwrap();
+    kill_process(getpid(), Signal::TERM).unwrap();
     assert_eq!(all().len(), THREADS, "each got the signal");
     drop(group);
 
     let group = ReactorGroup::start(THREADS, &Reactor::builder()).unwrap();
-    kill_process(getpid(), Signal::INT).unwrap();
+    kill_process(getpid(), Signal::TERM).unwrap();
     group.join().unwrap();
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use crate::child::READY;
@@ -16,7 +16,10 @@ use crate::support::{Server, tidewaiter};
 const UPLOAD: u64 = 64 << 20;
 
 fn start(address: &str) -> Child {
-    let mut command = tidewaiter();
+    start_with(tidewaiter(), address)
+}
+
+fn start_with(mut command: Command, address: &str) -> Child {
     command
         .args(["connect", address])
         .stdin(Stdio::piped())
@@ -226,7 +229,8 @@ fn raw_sends_every_key_and_restores_the_terminal() {
 #[cfg(unix)]
 fn an_interrupt_has_code_130() {
     let server = Server::start("stay", &[]);
-    let mut process = start(&server.address.to_string());
+    let command = crate::support::tidewaiter_with_default_signals();
+    let mut process = start_with(command, &server.address.to_string());
     let (mut seen, mut byte) = (Vec::new(), [0]);
     let output = process.stdout.as_mut().unwrap();
     while !seen.ends_with(READY) {

@@ -4,9 +4,8 @@
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::io::Read;
 use std::net::Shutdown;
-use std::process::Command;
 
-use crate::support::{Server, exchange, field, rest, serve};
+use crate::support::{Server, exchange, field, rest, serve, tidewaiter_with_default_signals};
 
 fn pid_of(number: u32) -> Pid {
     Pid::from_raw(number.try_into().expect("a pid")).expect("a pid")
@@ -35,11 +34,7 @@ pub(crate) fn is_gone(child: u32) -> bool {
 #[test]
 fn a_hang_up_drains_and_ends_no_child_at_once() {
     for signals in [&[Signal::HUP][..], &[Signal::TERM, Signal::HUP]] {
-        // Tests that were started by `nohup` ignore the signal, which a server inherits.
-        let mut command = Command::new("env");
-        command
-            .arg("--default-signal=HUP")
-            .arg(env!("CARGO_BIN_EXE_tidewaiter"));
+        let mut command = tidewaiter_with_default_signals();
         serve(&mut command, "127.0.0.1:0", "echo", &["--grace", "1h"]);
         let server = Server::run(command);
         let mut client = server.connect_to_child();

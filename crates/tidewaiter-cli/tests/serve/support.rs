@@ -18,6 +18,16 @@ pub(crate) fn tidewaiter() -> Command {
     Command::new(env!("CARGO_BIN_EXE_tidewaiter"))
 }
 
+/// The same, where `nohup` or a shell's `&` had the tests ignore signals, which a child inherits.
+#[cfg(unix)]
+pub(crate) fn tidewaiter_with_default_signals() -> Command {
+    let mut command = Command::new("env");
+    command
+        .arg("--default-signal=HUP,INT")
+        .arg(env!("CARGO_BIN_EXE_tidewaiter"));
+    command
+}
+
 /// Adds arguments that serve on `address` with children in `role`.
 pub(crate) fn serve(command: &mut Command, address: &str, role: &str, options: &[&str]) {
     let program = std::env::current_exe().expect("we are a program");
