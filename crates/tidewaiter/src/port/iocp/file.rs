@@ -94,7 +94,7 @@ fn call_read(file: &OsFile, mut record: Box<Record>, skip: bool) -> Started {
 }
 
 fn call_write(file: &OsFile, record: Box<Record>, skip: bool) -> Started {
-    let piece = record.chunks.slices().next().unwrap_or_default();
+    let piece = record.chunks.first();
     let (memory, len) = (piece.as_ptr(), piece.len());
     let lent = record.lend();
     // SAFETY: the file stays open until the packet; the bytes, which are only read, and the OVERLAPPED belong to the lent

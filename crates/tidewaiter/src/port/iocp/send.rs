@@ -113,7 +113,7 @@ fn call_write_file(
     record: Box<Record>,
     skip: bool,
 ) -> Started {
-    let piece = record.chunks.slices().next().unwrap_or_default();
+    let piece = record.chunks.first();
     let (memory, bytes) = (piece.as_ptr(), piece.len().min(bytes_max));
     let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
     let lent = record.lend();

@@ -291,6 +291,15 @@ impl Chunks {
         list.map(move |chunk| &chunk.as_slice()[std::mem::take(&mut start)..])
     }
 
+    /// The first piece of the queued bytes. Empty if there is none.
+    pub(crate) fn first(&self) -> &[u8] {
+        let Some(storage) = &self.storage else {
+            return &[];
+        };
+        let front = storage.list.front();
+        front.map_or(&[], |chunk| &chunk.as_slice()[storage.start..])
+    }
+
     /// Drops the first `count` bytes, or all if there are fewer.
     pub fn advance(&mut self, count: usize) {
         self.note_sent(count.min(self.len()));

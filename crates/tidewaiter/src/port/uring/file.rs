@@ -82,7 +82,7 @@ fn start_write(
     gather: &mut Option<Pinned<Gather>>,
 ) -> squeue::Entry {
     if data.count() == 1 {
-        let piece = data.slices().next().expect("there is one piece");
+        let piece = data.first();
         return opcode::Write::new(file, piece.as_ptr(), at_most(piece.len()))
             .offset(offset)
             .build();

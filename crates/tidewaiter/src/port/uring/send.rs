@@ -57,7 +57,7 @@ pub(super) fn start(
     spare: &mut Vec<Pinned<Gather>>,
 ) -> squeue::Entry {
     if chunks.count() == 1 {
-        let piece = chunks.slices().next().expect("there is one piece");
+        let piece = chunks.first();
         let len = u32::try_from(piece.len().min(TRANSFER_MAX)).expect("it is below 2^31");
         return match pipe {
             None => opcode::Send::new(descriptor, piece.as_ptr(), len)

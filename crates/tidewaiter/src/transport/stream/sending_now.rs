@@ -167,7 +167,7 @@ impl Stream {
     fn offer_queue(self: &Rc<Self>) {
         let mut flow = self.flow.borrow_mut();
         while !flow.state.is_congested() && !flow.queue.has_messages() && self.sends_now(&flow) {
-            let piece = flow.queue.slices().next().unwrap_or_default();
+            let piece = flow.queue.first();
             let len = piece.len();
             if len == 0 {
                 break;
@@ -252,7 +252,7 @@ impl Stream {
         if flow.state.is_congested() || !single || !self.sends_now(&flow) {
             return false;
         }
-        let piece = flow.queue.slices().next().unwrap_or_default();
+        let piece = flow.queue.first();
         match self.offer(piece) {
             Ok(bytes) => flow.queue.note_sent(bytes),
             Err(failure) => {

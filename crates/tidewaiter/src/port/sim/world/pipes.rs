@@ -253,7 +253,7 @@ impl World {
             }
             return self.send_into(channel, chunks).map(Some);
         }
-        let message = chunks.slices().next().unwrap_or_default();
+        let message = chunks.first();
         // One that is larger than the pipe goes through it alone.
         if state.has_reader() && state.len() > 0 && state.room() < message.len() {
             return Ok(None);
