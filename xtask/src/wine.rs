@@ -99,7 +99,7 @@ impl Wine {
         Ok(wine)
     }
 
-    /// What earlier commands made ready, if that is everything.
+    /// Returns the tools and the prefix that earlier commands made ready, or `None` if a part is missing.
     pub(crate) fn found(context: &Context) -> Option<Wine> {
         let found =
             TOOLS.iter().all(|tool| has(tool.program)) && prefix(context).join(REGISTRY).is_file();

@@ -263,7 +263,7 @@ fn a_runtime_ends_while_its_tasks_wait_for_children() {
     });
     drop(runtime);
     let mut stdin = stdin.into_blocking();
-    // What reads the other end is gone: the write may fail, or be the child's end.
+    // The task that reads the other end is gone: the write may fail, or end the child.
     let _ = stdin.write_all(b"late").and_then(|()| stdin.flush());
     drop(stdin);
     let status = waits.wait_blocking();

@@ -9,8 +9,8 @@ use std::task::{Context, Poll, ready};
 use super::halves::{ReadHalf, WriteHalf};
 use super::stream::Stream;
 
-/// What [`copy_bidirectional`] joins: a [`Stream`], or what reads and what writes, such as the output and the input of a
-/// [`Child`](super::Child).
+/// One of the two sides that [`copy_bidirectional`] joins: a [`Stream`], or a half that reads and a half that writes, such as
+/// the output and the input of a [`Child`](super::Child).
 ///
 /// ```
 /// use tidewaiter::io::{Duplex, ReadHalf, WriteHalf};
@@ -29,7 +29,7 @@ use super::stream::Stream;
 /// }
 /// ```
 pub trait Duplex {
-    /// What reads, and what writes.
+    /// The half that reads, and the half that writes.
     fn halves(&mut self) -> (&mut ReadHalf, &mut WriteHalf);
 }
 
@@ -55,8 +55,9 @@ impl<D: Duplex + ?Sized> Duplex for &mut D {
 /// to `b` and from `b` to `a`.
 ///
 /// Where one ends, the other's sending side is ended once everything is sent ([`WriteHalf::shutdown`]), and the other direction
-/// goes on. Pieces of 8 KiB and more are not copied as a rule: they are sent from the memory in which they were received. Where the receiver is slow, its side queues up to 256 KiB ([`Transport::set_water_marks`] changes that), and the
-/// sender's holds up to 64 KiB and a piece; then the sender is slowed down.
+/// goes on. Pieces of 8 KiB and more are not copied as a rule: they are sent from the memory in which they were received.
+/// Where the receiver is slow, its side queues up to 256 KiB ([`Transport::set_water_marks`] changes that), and the sender's
+/// holds up to 64 KiB and a piece; then the sender is slowed down.
 ///
 /// Dropping the future loses nothing: each byte stays in the stream where it arrived, or was written to the other one; another
 /// call goes on from there. [`CopyBidirectional::copied`] says how many were written. For streams of other libraries,

@@ -152,7 +152,7 @@ class Streams(AsyncioLoop, base_events.BaseEventLoop):
         tls = _tls.protocol(
             self, protocol, sslcontext, done, server_side, server_hostname, call_connection_made=False, **timeouts
         )
-        # What arrives is for the new protocol, once that has begun.
+        # The new protocol gets the bytes that arrive, once it has begun.
         transport.pause_reading()
         transport.set_protocol(tls)
         begin = [self.call_soon(tls.connection_made, transport), self.call_soon(transport.resume_reading)]

@@ -36,7 +36,7 @@ pub(super) struct SocketWatch {
     poll: Option<LentPoll>,
 }
 
-/// What a socket is polled for.
+/// The reason for which a socket is polled.
 #[derive(Clone, Copy)]
 pub(super) enum Purpose {
     /// The program watches it, by this number.

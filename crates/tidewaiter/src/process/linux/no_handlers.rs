@@ -53,6 +53,7 @@ pub(super) fn clone_child(start: &Start<'_>, stack: &mut Stack) -> io::Result<Pi
     unsafe {
         std::arch::asm!(
             "syscall",
+            // The result is 0 in the child, which goes on with the next lines. We go on behind them.
             "test rax, rax",
             "jnz 2f",
             "xor ebp, ebp",
