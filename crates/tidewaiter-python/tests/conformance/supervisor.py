@@ -25,6 +25,12 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 
 BAD = ("fail", "error", "unexpected", "hang", "crash")
+# A process may fail to start on a loaded machine, under Wine above all: that says nothing about the tests.
+STARTS = 3
+
+
+class NotStarted(Exception):
+    """A worker ended, or was silent, before its first test."""
 
 
 @dataclass
@@ -73,6 +79,7 @@ class Suite:
     def run_part(self, modules: list[str], only: set[str] | None, folder: Path) -> dict[str, Outcome]:
         outcomes: dict[str, Outcome] = {}
         complete = False
+        failed_starts = 0
         while not complete:
             plan = {
                 **self.settings,
@@ -81,7 +88,13 @@ class Suite:
                 "only": None if only is None else sorted(only),
                 "finished": [name for name, it in outcomes.items() if it.status != "loaded"],
             }
-            complete = self.run_worker(plan, Path(tempfile.mkdtemp(dir=folder)), outcomes)
+            try:
+                complete = self.run_worker(plan, Path(tempfile.mkdtemp(dir=folder)), outcomes)
+            except (NotStarted, OSError) as error:
+                failed_starts += 1
+                if failed_starts == STARTS:
+                    raise
+                print(f"a worker did not start, and is started again: {error}", flush=True)
         return outcomes
 
     def run_worker(self, plan: dict[str, Any], folder: Path, outcomes: dict[str, Outcome]) -> bool:
@@ -103,7 +116,7 @@ class Suite:
         if not status:
             return True
         if current is None:
-            raise RuntimeError(f"a worker did not start ({status}):\n{output}")
+            raise NotStarted(f"{status} of {' '.join(plan['modules'])}\n{output}")
         # If the process dies between two tests, the first of them is the cause.
         outcomes[current] = Outcome(outcomes[current].module, status, output)
         self.say(current, outcomes[current])
