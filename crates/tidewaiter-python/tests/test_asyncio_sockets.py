@@ -13,6 +13,8 @@ from support import WINDOWS, needs_fork, needs_posix, ports
 from test_asyncio_loop import LoopTestCase
 
 ADDRESS = "127.0.0.1"
+# The systems let a connection's buffers grow to some ten megabytes.
+MORE_THAN_FITS = 64 << 20
 
 
 def pair():
@@ -343,7 +345,7 @@ class Sockets(SocketTestCase):
 
     def test_a_cancelled_send_leaves_no_watch(self):
         async def send():
-            task = asyncio.ensure_future(self.loop.sock_sendall(self.ours, bytes(4_000_000)))
+            task = asyncio.ensure_future(self.loop.sock_sendall(self.ours, bytes(MORE_THAN_FITS)))
             await asyncio.sleep(0.001)
             task.cancel()
             with self.assertRaises(asyncio.CancelledError):
