@@ -80,6 +80,27 @@ class Children(ReactorTestCase):
         }
         self.assertEqual(outcome, expected)
 
+    def test_a_keyword_with_a_value_that_it_cannot_have_is_named(self):
+        outcome = self.on_each_port("refused")
+        expected = [
+            ("TypeError", "terminal should be a bool or (rows, columns), not 'yes'"),
+            ("TypeError", "terminal should be a bool or (rows, columns), not (30,)"),
+            ("TypeError", "terminal should be a bool or (rows, columns), not (30, 65536)"),
+            ("TypeError", "descriptors should map the child's descriptors to their targets, not be 7"),
+            ("TypeError", "descriptors: 'x' is not the number of a descriptor"),
+            ("TypeError", "descriptors: 3 should be 'r', 'w', 'rw', a number or a file, not 'pipe'"),
+            ("TypeError", "descriptors: 3 should be 'r', 'w', 'rw', a number or a file, not None"),
+            ("TypeError", "limits should map names to numbers, not be 5"),
+            ("TypeError", "memory: "),
+            ("OverflowError", "memory: "),
+            ("TypeError", "nice: "),
+            ("OverflowError", "nice: "),
+            ("TypeError", "cpus: "),
+        ]
+        for (kind, text), (expected_kind, beginning) in zip(outcome, expected, strict=True):
+            self.assertEqual(kind, expected_kind, text)
+            self.assertTrue(text.startswith(beginning), text)
+
     @needs_posix
     def test_every_keyword_of_popen_has_its_effect(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -67,6 +67,16 @@ class Starting(ReactorTestCase):
             del outcomes["path"]
         self.assertEqual(set(outcomes.values()), {"ValueError"}, outcomes)
 
+    @support.ours_only
+    def test_an_argument_of_the_wrong_type_is_named(self):
+        expected = [
+            "args should be a list of arguments, not 'sh'",
+            "args should be a list of arguments, not b'sh'",
+            'childFDs: 0 should be "r", "w" or an int, not None',
+            '"z" should be "r", "w" or an int',
+        ]
+        self.assertEqual(self.scenario("children", "unsuited"), expected)
+
 
 @needs_posix
 class Interrupts(ReactorTestCase):

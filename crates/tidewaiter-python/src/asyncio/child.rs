@@ -209,10 +209,11 @@ impl AsyncioChild {
     fn spawn(
         slf: &Bound<'_, Self>,
         core: &Core,
-        program: Program,
+        program: &Bound<'_, PyAny>,
     ) -> PyResult<(u32, Vec<ChildFd>)> {
         let py = slf.py();
         let event_loop = core.enter(py)?;
+        let program = Program::read(program)?;
         let directory = program.path.clone();
         let command = program.command()?;
         let slot = Slot::new(&event_loop, slf);

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use tidewaiter::ChildFd;
 use tidewaiter::port::RawDescriptor;
@@ -155,6 +155,13 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    /// Reads what Python describes. An error names the part that is wrong, and the cause.
+    pub(crate) fn read(described: &Bound<'_, PyAny>) -> PyResult<Program> {
+        described
+            .extract()
+            .map_err(|error| of_innermost_part(described.py(), error))
+    }
+
     pub(crate) fn command(self) -> PyResult<Command> {
         let mut args = self.args.into_iter();
         let mut command = Command::new(self.executable);
@@ -190,6 +197,26 @@ impl Program {
         }
         Ok(command)
     }
+}
+
+/// The error of the innermost part that could not be read, under the name by which programs know that part. Each error
+/// of pyo3's names a field of ours, and has the error of what the field contains as its cause.
+fn of_innermost_part(py: Python<'_>, error: PyErr) -> PyErr {
+    let mut name = None;
+    let mut innermost = error;
+    while let Some(cause) = innermost.cause(py) {
+        let text = innermost.value(py).to_string();
+        name = text.rsplit_once('.').map(|(_, field)| field.to_owned());
+        innermost = cause;
+    }
+    // Others may not be made of a text.
+    let is_plain = innermost.is_instance_of::<PyTypeError>(py)
+        || innermost.is_instance_of::<PyOverflowError>(py);
+    let (Some(name), true) = (name, is_plain) else {
+        return innermost;
+    };
+    let text = format!("{name}: {}", innermost.value(py));
+    PyErr::from_type(innermost.get_type(py), text)
 }
 
 /// The status as the OS's wait calls encode it on Unix; the exit code on Windows.

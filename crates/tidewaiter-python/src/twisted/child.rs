@@ -104,11 +104,11 @@ impl Child {
     fn _spawn(
         slf: &Bound<'_, Self>,
         twisted_loop: &TwistedLoop,
-        program: Program,
+        program: &Bound<'_, PyAny>,
     ) -> PyResult<Option<u32>> {
         let py = slf.py();
         let event_loop = twisted_loop.enter(py)?;
-        let command = program.command()?;
+        let command = Program::read(program)?.command()?;
         let slot = Slot::new(&event_loop, slf);
         let bridge = ChildBridge(slot.clone());
         let process = match event_loop.reactor.spawn_process(&command, bridge) {

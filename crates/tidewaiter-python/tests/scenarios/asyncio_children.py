@@ -216,6 +216,37 @@ def errors(_, folder):
     return {**outcome, "left": descriptors() - before}
 
 
+def refused(_):
+    """What the exceptions say of values that the keywords beyond `Popen`'s cannot have."""
+    attempts = [
+        {"terminal": "yes"},
+        {"terminal": (30,)},
+        {"terminal": (30, 1 << 16)},
+        {"descriptors": 7},
+        {"descriptors": {"x": "r"}},
+        {"descriptors": {3: "pipe"}},
+        {"descriptors": {3: None}},
+        {"limits": 5},
+        {"limits": {"memory": "1 MiB"}},
+        {"limits": {"memory": -1}},
+        {"nice": "low"},
+        {"nice": 1000},
+        {"cpus": ["first"]},
+    ]
+
+    async def main():
+        outcome = []
+        for options in attempts:
+            try:
+                await asyncio.create_subprocess_exec(*_python(""), **options)
+                outcome.append([f"{options}: started", ""])
+            except Exception as error:
+                outcome.append([type(error).__name__, str(error)])
+        return outcome
+
+    return tidewaiter.asyncio.run(main())
+
+
 def keywords(_, folder):
     """Every keyword of `Popen` has its effect, whether the port serves it or `Popen` itself."""
     telling = {

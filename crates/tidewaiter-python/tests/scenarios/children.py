@@ -193,6 +193,23 @@ def unspeakable(reactor):
     return outcomes
 
 
+def unsuited(reactor):
+    """What the exceptions say of arguments of the wrong type."""
+    outcomes = []
+    for arguments in (
+        {"args": "sh"},
+        {"args": b"sh"},
+        {"args": ["sh"], "childFDs": {0: None}},
+        {"args": ["sh"], "childFDs": {1: "z"}},
+    ):
+        try:
+            reactor.spawnProcess(_Noted(), "/bin/sh", **arguments)
+            outcomes.append("started")
+        except TypeError as error:
+            outcomes.append(str(error))
+    return outcomes
+
+
 def deaf_to_interrupts(reactor):
     """Runs until a signal ends it; returns the signal."""
     reactor.callWhenRunning(print, "running")

@@ -64,6 +64,39 @@ def _number(file: Any) -> int:
     return number
 
 
+def _check(options: Mapping[str, Any]) -> None:
+    """Raise if a keyword that `Popen` does not have has a value that it cannot have."""
+    terminal = options.get("terminal")
+    if not isinstance(terminal, (bool, type(None))) and not _is_size(terminal):
+        raise TypeError(f"terminal should be a bool or (rows, columns), not {terminal!r}")
+    descriptors = options.get("descriptors")
+    if not isinstance(descriptors, (Mapping, type(None))):
+        raise TypeError(f"descriptors should map the child's descriptors to their targets, not be {descriptors!r}")
+    for fd, target in (descriptors or {}).items():
+        if not _is_number(fd, 1 << 31):
+            raise TypeError(f"descriptors: {fd!r} is not the number of a descriptor")
+        if isinstance(target, str):
+            known = target in _PIPES
+        else:
+            known = isinstance(target, int) or hasattr(target, "fileno")
+        if not known:
+            raise TypeError(f"descriptors: {fd} should be 'r', 'w', 'rw', a number or a file, not {target!r}")
+    limits = options.get("limits")
+    if not isinstance(limits, (Mapping, type(None))):
+        raise TypeError(f"limits should map names to numbers, not be {limits!r}")
+    for name in limits or ():
+        if name not in _NO_LIMITS:
+            raise TypeError(f"unknown limit {name!r}: there are {', '.join(_NO_LIMITS)}")
+
+
+def _is_number(value: object, end: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < end
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, (tuple, list)) and len(value) == 2 and all(_is_number(item, 1 << 16) for item in value)
+
+
 class Plan:
     """A child to start: the program, where its descriptors lead, and how it is confined."""
 
@@ -72,9 +105,7 @@ class Plan:
         for name in options:
             if name not in known:
                 raise TypeError(f"unexpected keyword argument {name!r}")
-        for name in options.get("limits") or ():
-            if name not in _NO_LIMITS:
-                raise TypeError(f"unknown limit {name!r}: there are {', '.join(_NO_LIMITS)}")
+        _check(options)
         self._options = {**known, **options}
         self._asked = [name for name in _BEYOND if self._options[name] != _BEYOND[name]]
         self._shell = shell
@@ -121,7 +152,7 @@ class Plan:
         terminal = options["terminal"]
         self._targets = {0: "w", 1: "r"} if terminal else self._standard()
         for fd, target in (options["descriptors"] or {}).items():
-            self._targets[fd] = target if target in _PIPES else _number(target)
+            self._targets[fd] = target if isinstance(target, str) else _number(target)
         for fd in options["pass_fds"]:
             self._targets[fd] = fd
         return {
@@ -130,7 +161,7 @@ class Plan:
             "env": environment(options["env"]),
             "path": cwd,
             "fds": [item for item in self._targets.items() if item[0] > 2 or not terminal],
-            "terminal": [] if terminal is True else terminal or None,
+            "terminal": [] if terminal is True else tuple(terminal or ()) or None,
             "user": None,
             "confinement": self._confinement(raw),
         }

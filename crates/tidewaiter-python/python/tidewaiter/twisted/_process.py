@@ -316,6 +316,11 @@ def _program(
     user: tuple[int, int, list[int]] | None = None,
 ) -> dict[str, object]:
     """Collect the arguments of `Child._spawn`."""
+    if isinstance(args, (str, bytes)):
+        raise TypeError(f"args should be a list of arguments, not {args!r}")
+    for fd, target in fds.items():
+        if not isinstance(target, (int, str)):
+            raise TypeError(f'childFDs: {fd} should be "r", "w" or an int, not {target!r}')
     return {
         "executable": text(executable),
         "args": [text(arg) for arg in args],
