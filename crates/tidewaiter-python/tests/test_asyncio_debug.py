@@ -181,6 +181,10 @@ class Turns(LoopTestCase):
             for run in (self.loop.run_forever, tidewaiter.asyncio.Loop(self.port).run_forever):
                 with self.assertRaisesRegex(RuntimeError, "loop is (already )?running|while another loop is running"):
                     run()
+            nested = asyncio.sleep(0)
+            with self.assertRaisesRegex(RuntimeError, r"run\(\) cannot be called from a running event loop"):
+                tidewaiter.asyncio.run(nested)
+            nested.close()
             with self.assertRaisesRegex(RuntimeError, "Cannot close a running event loop"):
                 self.loop.close()
 

@@ -50,6 +50,8 @@ def install() -> None:
 
 def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:
     """As `asyncio.run`, on our loop."""
+    if events._get_running_loop() is not None:
+        raise RuntimeError("tidewaiter.asyncio.run() cannot be called from a running event loop")
     if sys.version_info >= (3, 11):
         with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
             return runner.run(main)
@@ -58,8 +60,6 @@ def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:
 
 def _run_before_runners(main: Coroutine[Any, Any, _T], debug: bool | None) -> _T:
     """Does what `asyncio.run` of Python 3.10 does, with our loop."""
-    if events._get_running_loop() is not None:
-        raise RuntimeError("asyncio.run() cannot be called from a running event loop")
     if not asyncio.iscoroutine(main):
         raise ValueError(f"a coroutine was expected, got {main!r}")
     loop = new_event_loop()
