@@ -63,6 +63,7 @@ mod _tidewaiter {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::core::lock::refuse_sub_interpreters(module.py())?;
+        super::core::lock::refuse_to_go_without(module.py())?;
         super::core::records::begin();
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }

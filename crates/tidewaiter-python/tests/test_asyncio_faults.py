@@ -98,6 +98,14 @@ class Faults(unittest.TestCase):
         for outcome in self.run_fault("subinterpreter"):
             self.assertIsNone(outcome)
 
+    def test_an_interpreter_without_its_lock_is_refused(self):
+        # As free-threaded builds of Python answer under `PYTHON_GIL=0`.
+        code = "import sys; sys._is_gil_enabled = lambda: False; import tidewaiter.asyncio"
+        finished = support.run([sys.executable, "-c", code])
+        self.assertEqual(finished.code, 1, finished)
+        expected = "ImportError: tidewaiter needs the interpreter lock, which PYTHON_GIL=0 or -X gil=0 turned off"
+        self.assertEqual(finished.errors.splitlines()[-1], expected)
+
 
 if __name__ == "__main__":
     unittest.main()

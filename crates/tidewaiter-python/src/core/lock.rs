@@ -93,6 +93,23 @@ pub(crate) fn refuse_sub_interpreters(_lock: Python<'_>) -> PyResult<()> {
     Err(PyImportError::new_err(message))
 }
 
+/// Raises where the interpreter has no lock. A free-threaded Python turns it on for this module, but not if the user
+/// told it to do without.
+pub(crate) fn refuse_to_go_without(py: Python<'_>) -> PyResult<()> {
+    let sys = py.import(intern!(py, "sys"))?;
+    // Pythons older than 3.13 always have it.
+    let has_lock = match sys.getattr_opt(intern!(py, "_is_gil_enabled"))? {
+        Some(asked) => asked.call0()?.is_truthy()?,
+        None => true,
+    };
+    if has_lock {
+        return Ok(());
+    }
+    let message =
+        "tidewaiter needs the interpreter lock, which PYTHON_GIL=0 or -X gil=0 turned off";
+    Err(PyImportError::new_err(message))
+}
+
 /// The number of the interpreter that a process begins with.
 const MAIN_INTERPRETER: i64 = 0;
 
