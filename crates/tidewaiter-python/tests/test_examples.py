@@ -7,7 +7,7 @@ import sys
 import unittest
 
 import support
-from support import EXAMPLES, needs_posix, ours_only
+from support import EXAMPLES, needs_posix, on, ours_only, ports
 
 # More than the system's buffers of two sockets hold.
 MUCH = 100 << 20
@@ -23,7 +23,14 @@ class Examples(unittest.TestCase):
                 self.assertIn(f"Run: python examples/python/{example.name}", example.read_text("utf-8").splitlines()[0])
 
     def test_every_example_says_how_to_run_it_when_it_cannot(self):
-        wrong = {"echo.py": [[], ["x"], ["-1"], ["1", "2"]], "spawn.py": [[]], "timers.py": [[], ["x"], ["1", "2"]]}
+        wrong = {
+            # They take none.
+            "children.py": [],
+            "datagrams.py": [],
+            "echo.py": [[], ["x"], ["-1"], ["1", "2"]],
+            "spawn.py": [[]],
+            "timers.py": [[], ["x"], ["1", "2"]],
+        }
         self.assertEqual(sorted(wrong), sorted(example.name for example in EXAMPLES.glob("*.py")))
         for name, cases in wrong.items():
             for arguments in cases:
@@ -68,6 +75,25 @@ class Examples(unittest.TestCase):
         lines = finished.output.splitlines()
         self.assertEqual(sorted(lines[:-1]), ["error: err", "output: out"], finished)
         self.assertEqual(lines[-1], "ended with code 3")
+
+    def test_children(self):
+        for port in ports():
+            with self.subTest(port):
+                finished = support.run([sys.executable, EXAMPLES / "children.py"], 60.0, environment=on(port))
+                self.assertEqual((finished.code, finished.errors), (0, ""), finished)
+                *of_terminal, answer, end = finished.output.splitlines()
+                if not support.WINDOWS:
+                    # Wine leaves Python's standard output on a terminal without one.
+                    self.assertEqual(of_terminal, ["columns: 100"])
+                self.assertEqual([answer, end], ["from descriptor 4: HELLO", "ended with code 0"])
+
+    def test_datagrams(self):
+        expected = ["echo of a datagram", *([] if support.WINDOWS else ["hello on a UNIX socket"])]
+        for port in ports():
+            with self.subTest(port):
+                finished = support.run([sys.executable, EXAMPLES / "datagrams.py"], 60.0, environment=on(port))
+                self.assertEqual((finished.code, finished.errors), (0, ""), finished)
+                self.assertEqual(finished.output.splitlines(), expected)
 
     def test_timers(self):
         finished = support.run([sys.executable, EXAMPLES / "timers.py", "3"])
