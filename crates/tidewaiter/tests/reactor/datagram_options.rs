@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 use std::io;
+#[cfg(unix)]
+use std::net::UdpSocket;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
@@ -21,6 +23,14 @@ fn has_v6() -> bool {
 
 /// Has a socket at `address` receive one datagram, and returns what the packet says.
 fn info_at(address: &str) -> Option<PacketInfo> {
+    info_of(address, |reactor, server| {
+        let client = reactor.connect_udp(server, Silent);
+        client.expect("it connects").send(b"hello");
+    })
+}
+
+/// Has a socket at `address` receive the datagram that `send` sends there, and returns what the packet says.
+fn info_of(address: &str, send: impl FnOnce(&Reactor, SocketAddr)) -> Option<PacketInfo> {
     let reactor = with_datagrams()?;
     let address: SocketAddr = address.parse().expect("an address");
     let mut options = DatagramOptions::bound(address);
@@ -39,8 +49,7 @@ fn info_at(address: &str) -> Option<PacketInfo> {
         }
         server => server.expect("it listens"),
     };
-    let client = reactor.connect_udp(ip_of(&server), Silent);
-    client.expect("it connects").send(b"hello");
+    send(&reactor, ip_of(&server));
     run_clean(&reactor);
     Some(told.get().expect("it was asked for"))
 }
@@ -54,6 +63,38 @@ fn packet_information_tells_where_a_datagram_was_sent() {
         assert_eq!(info.destination, Some(ip));
         assert!(info.interface.is_some());
         assert_eq!(info.ecn.unwrap_or(Ecn::NotCapable), Ecn::NotCapable);
+    }
+}
+
+/// Goal: what the sender or the network wrote into a packet about congestion is told, in both families.
+#[cfg(unix)]
+#[test]
+fn packet_information_tells_of_congestion() {
+    if crate::SIMULATED {
+        return;
+    }
+    let marks = [
+        Ecn::NotCapable,
+        Ecn::Capable1,
+        Ecn::Capable0,
+        Ecn::Congested,
+    ];
+    let addresses = ["127.0.0.1:0", "[::1]:0"];
+    for address in &addresses[..1 + usize::from(has_v6())] {
+        for (mark, class) in marks.into_iter().zip(0..) {
+            let info = info_of(address, |_, server| {
+                let sender = UdpSocket::bind(*address).expect("a free port");
+                let options = socket2::SockRef::from(&sender);
+                let marked = match server {
+                    SocketAddr::V4(_) => options.set_tos_v4(class),
+                    SocketAddr::V6(_) => options.set_tclass_v6(class),
+                };
+                marked.expect("any program may do that");
+                sender.send_to(b"hello", server).expect("it is sent");
+            });
+            let info = info.expect("this system has datagrams");
+            assert_eq!(info.ecn, Some(mark), "{address}");
+        }
     }
 }
 
