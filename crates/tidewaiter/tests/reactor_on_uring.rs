@@ -41,6 +41,10 @@ mod file_faults;
 mod forking;
 
 #[cfg(target_os = "linux")]
+#[path = "reactor/forking_others.rs"]
+mod forking_others;
+
+#[cfg(target_os = "linux")]
 #[path = "reactor/full_table.rs"]
 mod full_table;
 
