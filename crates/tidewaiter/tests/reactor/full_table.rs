@@ -2,16 +2,17 @@
 //! works again later. Files, children and accepts have tests of their own: `file_faults.rs`, `storms.rs`, `descriptors.rs`.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{Resource, setrlimit};
-use tidewaiter::port::{DirectoryOptions, Interest, SerialOptions};
-use tidewaiter::{Address, ConnectError, Factory, Protocol, Reactor, UnixAddress};
+use tidewaiter::port::{DirectoryOptions, Interest, ListenOptions, SerialOptions};
+use tidewaiter::{Address, ConnectError, Factory, Protocol, Reactor};
 
 use super::promises::datagrams::Silent as NoDatagrams;
-use super::promises::support::{Silent, any_port, assert_empty, reactor};
+use super::promises::support::{Silent, any_port, assert_empty, deserted_port, reactor};
 use crate::descriptors::{descriptors, leave_free};
 use crate::support::alone::alone;
 use crate::support::folder::Folder;
@@ -23,9 +24,10 @@ type Open = Box<dyn Fn(&Reactor) -> Result<(), String>>;
 /// What can be opened, each with a part of the text that names it.
 fn kinds(folder: &Folder, terminal: &str) -> Vec<(String, Open)> {
     let (stream, datagrams) = (folder.socket("stream"), folder.socket("datagrams"));
-    let listen = |address: Address| -> Open {
+    let (packets, nobody) = (folder.socket("packets"), deserted_port());
+    let listen = |options: ListenOptions| -> Open {
         Box::new(move |reactor| {
-            let listener = reactor.listen(address.clone(), |_| Silent);
+            let listener = reactor.listen(options.clone(), |_| Silent);
             let listener = listener.map_err(|error| error.to_string())?;
             listener.stop_listening();
             Ok(())
@@ -33,12 +35,28 @@ fn kinds(folder: &Folder, terminal: &str) -> Vec<(String, Open)> {
     };
     let serial = terminal.to_owned();
     vec![
-        ("127.0.0.1".to_owned(), listen(any_port().into())),
-        (stream.to_string(), listen(stream.clone().into())),
+        (
+            "127.0.0.1".to_owned(),
+            listen(ListenOptions::from(any_port())),
+        ),
+        (stream.to_string(), listen(ListenOptions::from(stream))),
+        (
+            packets.to_string(),
+            listen(ListenOptions::from(packets).sequenced_packets(true)),
+        ),
         (
             "127.0.0.1".to_owned(),
             Box::new(|reactor| {
                 let socket = reactor.listen_udp(any_port(), NoDatagrams);
+                socket.map_err(|error| error.to_string())?.close();
+                Ok(())
+            }),
+        ),
+        (
+            "127.0.0.1:9".to_owned(),
+            Box::new(|reactor| {
+                let peer = SocketAddr::from(([127, 0, 0, 1], 9));
+                let socket = reactor.connect_udp(peer, NoDatagrams);
                 socket.map_err(|error| error.to_string())?.close();
                 Ok(())
             }),
@@ -52,6 +70,7 @@ fn kinds(folder: &Folder, terminal: &str) -> Vec<(String, Open)> {
             }),
         ),
         ("nobody".to_owned(), connect(folder.socket("nobody"))),
+        (nobody.to_string(), connect(nobody)),
         // The program knows the path.
         (
             String::new(),
@@ -67,10 +86,11 @@ fn kinds(folder: &Folder, terminal: &str) -> Vec<(String, Open)> {
 }
 
 /// Connects to nobody: that nobody is there is no failure to open.
-fn connect(address: UnixAddress) -> Open {
+fn connect(address: impl Into<Address>) -> Open {
+    let address = address.into();
     Box::new(move |reactor| {
         let told = Rc::new(RefCell::new(None));
-        reactor.connect_unix(address.clone(), Refused(Rc::clone(&told)));
+        reactor.connect(address.clone(), Refused(Rc::clone(&told)));
         while told.borrow().is_none() {
             reactor
                 .iterate(Duration::from_millis(1))
@@ -82,6 +102,7 @@ fn connect(address: UnixAddress) -> Open {
             {
                 Ok(())
             }
+            Some(ConnectError::Refused { .. }) => Ok(()),
             Some(error) => Err(error.to_string()),
             None => unreachable!("it was told"),
         }
