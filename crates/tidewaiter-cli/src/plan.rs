@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::time::Duration;
 
-use tidewaiter::endpoint::HostPort;
+use tidewaiter::endpoint::{HostPort, ParseHostPortError};
 use tidewaiter::port::{ParsePortKindError, PortKind};
 use tidewaiter::process::TerminalSize;
 use tidewaiter::{Address, Reactor};
@@ -128,7 +128,7 @@ fn plan_serve(serve: Serve, port: Option<PortKind>) -> Result<ServePlan, Failure
         },
         merge_stderr: serve.merge_stderr,
         no_delay: !serve.delay,
-        metrics: serve.metrics.as_deref().map(address).transpose()?,
+        metrics: serve.metrics.as_deref().map(metrics_address).transpose()?,
     })
 }
 
@@ -164,8 +164,9 @@ fn backend(name: &str) -> Result<PortKind, Failure> {
         .map_err(|problem: ParsePortKindError| Failure::Usage(format!("--backend: {problem}")))
 }
 
-fn address(text: &str) -> Result<HostPort, Failure> {
-    text.parse().map_err(Failure::usage)
+fn metrics_address(text: &str) -> Result<HostPort, Failure> {
+    let named = |problem: ParseHostPortError| Failure::Usage(format!("--metrics: {problem}"));
+    text.parse::<HostPort>().map_err(named)
 }
 
 fn place(text: &str) -> Result<Place, Failure> {

@@ -39,6 +39,7 @@ fn a_wrong_command_line_gives_a_message_of_one_line_and_code_2() {
         &["serve", "localhost:1", "--group", "0", "--", "x"],
         &["serve", "unix:", "--", "x"],
         &["serve", "fd:first", "--", "x"],
+        &["serve", "localhost:1", "--metrics", "somewhere", "--", "x"],
         &["serve", "localhost:1", "--socket-mode", "600", "--", "x"],
         &["serve", "unix:/a", "--socket-mode", "rw", "--", "x"],
         &["serve", "unix:/a", "--socket-mode", "1777", "--", "x"],
@@ -57,6 +58,13 @@ fn a_wrong_command_line_gives_a_message_of_one_line_and_code_2() {
         assert_eq!(output.status.code(), Some(2), "{args:?}: {message}");
         assert!(message.starts_with("tidewaiter: "), "{args:?}: {message}");
         assert_eq!(message.lines().count(), 1, "{args:?}: {message}");
+        let option = args
+            .iter()
+            .find(|word| word.len() > 2 && word.starts_with("--"));
+        let name = option.map_or("", |word| word.split('=').next().unwrap_or_default());
+        let names_what_lacks = message.contains("required");
+        let names_the_option = message.contains(name);
+        assert!(names_the_option || names_what_lacks, "{args:?}: {message}");
     }
 }
 

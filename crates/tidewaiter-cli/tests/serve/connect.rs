@@ -140,7 +140,8 @@ fn a_refused_connection_has_code_1() {
 #[test]
 fn a_reset_has_code_1() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut process = start(&listener.local_addr().unwrap().to_string());
+    let address = listener.local_addr().unwrap().to_string();
+    let mut process = start(&address);
     process.stdin.as_mut().unwrap().write_all(b"x").unwrap();
     let (peer, _) = listener.accept().unwrap();
     // Closing a connection with unread data resets it.
@@ -150,10 +151,8 @@ fn a_reset_has_code_1() {
     let mut errors = process.stderr.take().unwrap();
     errors.read_to_string(&mut message).unwrap();
     assert_eq!(process.wait().unwrap().code(), Some(1));
-    assert!(
-        message.starts_with("tidewaiter: connection lost: "),
-        "{message}"
-    );
+    let beginning = format!("tidewaiter: {address}: connection lost: ");
+    assert!(message.starts_with(&beginning), "{message}");
     assert!(message.contains("reset"), "{message}");
 }
 
@@ -173,7 +172,8 @@ fn connecting_to_a_peer_that_does_not_answer_times_out() {
     let output = run(&["connect", "--timeout", "300ms", &address.to_string()]);
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(message.contains("300ms"), "{message}");
+    let expected = format!("tidewaiter: {address}: no answer within 300ms\n");
+    assert_eq!(message, expected);
 }
 
 #[test]

@@ -42,6 +42,8 @@ enum End {
 /// The state that both directions share: standard input to the connection, and the connection to standard output.
 #[derive(Default)]
 struct Join {
+    /// What we are connected to, as the user named it.
+    place: String,
     /// Stop sending when the other side ends its output.
     end_with_peer: bool,
     /// The terminal, if it is to be raw once there is a connection.
@@ -70,6 +72,7 @@ pub(crate) fn run(plan: ConnectPlan) -> Result<ExitCode, Failure> {
         return Err(Failure::usage(message));
     }
     let join = Rc::new(Join {
+        place: plan.place.to_string(),
         // Input from a terminal rarely ends, so do not wait for its end.
         end_with_peer: plan.end_with_peer || io::stdin().is_terminal(),
         terminal: terminal.flatten(),
@@ -145,7 +148,12 @@ impl Factory for Dial {
     }
 
     fn connection_failed(&mut self, reactor: &Reactor, error: ConnectError) {
-        self.0.finish(reactor, End::Failed(error.to_string()));
+        let message = match error {
+            // None of the addresses answered in time, so the error has no address.
+            ConnectError::TimedOut { source } => format!("{}: {source}", self.0.place),
+            error => error.to_string(),
+        };
+        self.0.finish(reactor, End::Failed(message));
     }
 }
 
@@ -201,7 +209,7 @@ impl Protocol for Connection {
     }
 
     fn connection_lost(&mut self, connection: &Transport, reason: Reason) {
-        let unsent = connection.unsent();
+        let (place, unsent) = (&self.0.place, connection.unsent());
         let missing = unsent > 0 || !self.0.input_ended.get();
         let end = if self.0.peer_ended.get() && missing && !self.0.end_with_peer {
             End::Unsent(unsent)
@@ -209,10 +217,10 @@ impl Protocol for Connection {
             End::Done
         } else if unsent > 0 {
             End::Failed(format!(
-                "connection lost: {reason}; at least {unsent} bytes of standard input were not sent"
+                "{place}: connection lost: {reason}; at least {unsent} bytes of standard input were not sent"
             ))
         } else {
-            End::Failed(format!("connection lost: {reason}"))
+            End::Failed(format!("{place}: connection lost: {reason}"))
         };
         self.0.finish(connection.reactor(), end);
     }
