@@ -158,11 +158,11 @@ fn what_makes_no_sense_is_named() {
         ),
         (
             "LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=a:b",
-            "descriptor 4 of LISTEN_FDS (b): a port adopts no Directory",
+            "descriptor 4 of LISTEN_FDS (b): it is a directory, and no socket, pipe or character device",
         ),
         (
             "LISTEN_PID=$$ LISTEN_FDS=9 LISTEN_FDNAMES=a::::::::b",
-            "descriptor 4 of LISTEN_FDS (): a port adopts no Directory",
+            "descriptor 4 of LISTEN_FDS (): it is a directory, and no socket, pipe or character device",
         ),
         (
             "LISTEN_PID=$$ LISTEN_FDS=1 3<&-",

@@ -432,10 +432,18 @@ impl TryFrom<std::os::fd::OwnedFd> for Resource {
                     _ => Ok(Resource::PipeReader(descriptor)),
                 }
             }
-            kind => Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("a port adopts no {kind:?}"),
-            )),
+            kind => {
+                let what = match kind {
+                    FileType::RegularFile => "a regular file",
+                    FileType::Directory => "a directory",
+                    FileType::BlockDevice => "a block device",
+                    _ => "something unknown",
+                };
+                Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    format!("it is {what}, and no socket, pipe or character device"),
+                ))
+            }
         }
     }
 }
