@@ -134,13 +134,14 @@ impl Waiting {
             }
         }
         let carried = Carried(wait);
-        Python::attach(|py| {
-            self.0.store(true, Ordering::Relaxed);
-            py.detach(move || {
-                carried.call();
-                endings::stay_if_over();
-            });
-            self.0.store(false, Ordering::Relaxed);
+        // SAFETY: a reactor waits in a turn, and the thread that makes a turn holds the lock. `Python::attach` would drop
+        // objects that other threads gave up, and their destructors may not use the loop between its sends and its wait.
+        let py = unsafe { Python::assume_attached() };
+        self.0.store(true, Ordering::Relaxed);
+        py.detach(move || {
+            carried.call();
+            endings::stay_if_over();
         });
+        self.0.store(false, Ordering::Relaxed);
     }
 }

@@ -124,6 +124,10 @@ impl ReactorBuilder {
     /// further ones. If the hook does not call it, the loop does not block in this turn, and only takes the
     /// completions that are ready. A panic in the hook is logged and counted. A turn that need not wait does
     /// not call the hook.
+    ///
+    /// The loop has sent what was written before it calls the hook, and knows then how long to wait. So what the hook
+    /// itself asks of the reactor or of something on it, such as a write, a close or a delayed call, may begin only
+    /// after the wait, which does not end for it. A [`Remote`](crate::Remote) ends the wait.
     #[must_use]
     pub fn around_wait(
         mut self,
@@ -211,7 +215,7 @@ impl ReactorBuilder {
                 port: port.info().clone(),
                 handle_signals: self.signals && self.simulation.is_none(),
                 timer_slack: self.timer_slack.unwrap_or(usual_slack),
-                marks_unawaited: port.info().kind == PortKind::Uring && self.around_wait.is_none(),
+                marks_unawaited: port.info().kind == PortKind::Uring,
                 around_wait: self.around_wait,
                 resolver: self.resolver,
                 slow: self.slow,

@@ -142,8 +142,7 @@ struct Settings {
     sends_gathered_now: bool,
     /// The answer of [`Reactor::sends_pressing`].
     sends_pressing: bool,
-    /// Whether sends are marked for which nobody waits. Only io_uring heeds that. Not with a hook around waits: it is code
-    /// of the program, which may begin to wait for a send.
+    /// Whether sends are marked for which nobody waits. Only io_uring heeds that.
     marks_unawaited: bool,
 }
 
@@ -335,7 +334,7 @@ impl Reactor {
     }
 
     /// Whether to mark a send that is submitted now if nobody waits for it: no code of the program runs before the next wait,
-    /// and none of it asked for a single turn.
+    /// which has no limit.
     pub(crate) fn marks_unawaited(&self) -> bool {
         self.core.marks_unawaited.get()
     }

@@ -148,7 +148,7 @@ impl Reactor {
                 false => RunEnd::Crashed,
             }));
         }
-        let turned = self.one_turn(None, true);
+        let turned = self.one_turn(None);
         if turned.is_err() {
             self.core.life.set(Life::Stopped);
         }
@@ -165,9 +165,10 @@ impl Reactor {
     ///
     /// A turn waits once, whatever ends the wait: a completion, a delayed call that is due in the next turn, a
     /// call from another thread, [`Remote::wake`](super::Remote::wake), or a signal that the program handled. A
-    /// turn with a limit does not wait if it has sent something. A turn without a limit that need not wait may
-    /// skip the system call if the last one, some microseconds before, found nothing. After
-    /// [`crash`](Reactor::crash) in one of its callbacks, a turn does not wait any more; the next turn does.
+    /// turn with a limit does not wait if it has sent something. A turn without a limit waits on when it has, unless a
+    /// callback follows from that; if it need not wait, it may skip the system call if the last one, some microseconds
+    /// before, found nothing. After [`crash`](Reactor::crash) in one of its callbacks, a turn does not wait any more; the
+    /// next turn does.
     ///
     /// Turns alone call no triggers and handle no signals, and [`stop`](Reactor::stop) has no effect on them.
     ///
@@ -185,7 +186,7 @@ impl Reactor {
         }
         // The program may have done anything since the last turn.
         self.clock().mark_stale();
-        let result = self.one_turn(limit.into(), false);
+        let result = self.one_turn(limit.into());
         if !self.core.in_turn.get() {
             self.end_if_dropped();
         }
@@ -235,11 +236,11 @@ impl Reactor {
         call()
     }
 
-    fn one_turn(&self, limit: Option<Duration>, of_run: bool) -> Result<(), Error> {
+    fn one_turn(&self, limit: Option<Duration>) -> Result<(), Error> {
         if self.core.in_turn.replace(true) {
             return Err(Error::Running);
         }
-        let result = self.turn(limit, of_run);
+        let result = self.turn(limit);
         self.core.in_turn.set(false);
         result
     }

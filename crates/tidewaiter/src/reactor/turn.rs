@@ -21,9 +21,8 @@ impl Reactor {
     /// Makes the delayed calls that are due, waits for completions, dispatches them, and makes the calls from
     /// other threads.
     ///
-    /// Waits no longer than `limit` (`None`: as long as it takes). `of_run`: only the loop makes turns, so the end of a send
-    /// alone is no reason to end this one.
-    pub(super) fn turn(&self, limit: Option<Duration>, of_run: bool) -> Result<(), Error> {
+    /// Waits no longer than `limit` (`None`: as long as it takes).
+    pub(super) fn turn(&self, limit: Option<Duration>) -> Result<(), Error> {
         let core = &*self.core;
         core.counters.turns.add(1);
         self.mark_time();
@@ -31,7 +30,7 @@ impl Reactor {
         self.fire_timers();
         self.run_soon();
         self.run_tasks();
-        self.flush(of_run);
+        self.flush(limit.is_none());
         // A send counts as the event that a caller with a limit may be waiting for, so the turn must not wait.
         let sent = core.counters.bytes_sent.get() != sent_before;
         let limit = limit.map(|limit| if sent { Duration::ZERO } else { limit });
@@ -178,15 +177,15 @@ impl Reactor {
         }
     }
 
-    /// Submits what the callbacks wrote, once a turn, so that many small writes go out in one send. `of_run`: the loop waits
-    /// next, and no code of the program asked for a single turn.
-    pub(super) fn flush(&self, of_run: bool) {
+    /// Submits what the callbacks wrote, once a turn, so that many small writes go out in one send. `waits`: the loop waits
+    /// next, however long it takes.
+    pub(super) fn flush(&self, waits: bool) {
         if self.core.unflushed.borrow().is_empty() {
             return;
         }
         self.clock().mark_stale();
         let mut unflushed = self.core.unflushed.take();
-        let marks = of_run && self.core.settings.marks_unawaited;
+        let marks = waits && self.core.settings.marks_unawaited;
         self.core
             .marks_unawaited
             .set(marks && unflushed.len() <= UNAWAITED_MAX);

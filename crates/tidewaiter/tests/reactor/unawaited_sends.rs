@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -48,25 +50,50 @@ fn assert_one_turn_for_each_message(turns: u64) {
     );
 }
 
-#[test]
-fn an_echo_of_one_message_at_a_time_takes_a_turn_for_each() {
-    let reactor = reactor();
+fn echo(reactor: &Reactor) -> SocketAddr {
     let listener = reactor
         .listen_tcp(any_port(), |_| Echo)
         .expect("a free port");
-    let address = listener.local_addr().socket_addr().expect("it has one");
-    let taken = turns(&reactor, move || {
-        let mut client = TcpStream::connect(address).expect("it listens");
-        client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        for number in 0..MESSAGES {
-            let message = number.to_be_bytes();
-            client.write_all(&message).expect("it is connected");
-            let mut answer = [0; 8];
-            client.read_exact(&mut answer).expect("an answer");
-            assert_eq!(answer, message);
-        }
+    listener.local_addr().socket_addr().expect("it has one")
+}
+
+/// Exchanges messages with an echo, one at a time.
+fn exchange_messages(address: SocketAddr) {
+    let mut client = TcpStream::connect(address).expect("it listens");
+    client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    for number in 0..MESSAGES {
+        let message = number.to_be_bytes();
+        client.write_all(&message).expect("it is connected");
+        let mut answer = [0; 8];
+        client.read_exact(&mut answer).expect("an answer");
+        assert_eq!(answer, message);
+    }
+}
+
+#[test]
+fn an_echo_of_one_message_at_a_time_takes_a_turn_for_each() {
+    let reactor = reactor();
+    let address = echo(&reactor);
+    assert_one_turn_for_each_message(turns(&reactor, move || exchange_messages(address)));
+}
+
+#[test]
+fn a_loop_of_the_program_takes_a_turn_for_each_message_inside_of_a_hook() {
+    let reactor = crate::open(Reactor::builder().around_wait(|wait| wait()));
+    let address = echo(&reactor);
+    let over = Arc::new(AtomicBool::new(false));
+    let done = Arc::clone(&over);
+    let remote = reactor.remote();
+    let client = thread::spawn(move || {
+        exchange_messages(address);
+        done.store(true, Ordering::Release);
+        remote.wake();
     });
-    assert_one_turn_for_each_message(taken);
+    while !over.load(Ordering::Acquire) {
+        reactor.iterate(None).expect("the port works");
+    }
+    client.join().expect("the client has its answers");
+    assert_one_turn_for_each_message(reactor.metrics().turns);
 }
 
 #[test]
