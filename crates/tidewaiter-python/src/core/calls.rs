@@ -15,7 +15,12 @@ impl Loop {
     /// Queues a call for the end of the current or the next turn, which then does not wait.
     pub(crate) fn make_soon(&self, object: Py<PyAny>, make: Make<Loop>) {
         self.ready.push(object, make);
-        self.do_not_wait();
+        if self.waiting.now() {
+            self.remote.wake();
+        } else {
+            // After the wait of a turn, the call is made before the next wait anyway.
+            self.reactor.skip_wait_of_turn();
+        }
     }
 
     /// Ends the current wait, or else makes the next one end at once.

@@ -183,6 +183,8 @@ struct Queued {
     sent: RefCell<Vec<Chunks>>,
     /// The program runs code of its own after this turn, so the turn must not wait.
     outside: Cell<bool>,
+    /// The turn that is under way has waited.
+    has_waited: Cell<bool>,
 }
 
 /// Buffers that connections share.

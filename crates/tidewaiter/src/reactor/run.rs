@@ -199,6 +199,14 @@ impl Reactor {
         self.core.queued.outside.set(true);
     }
 
+    /// As [`skip_wait`](Reactor::skip_wait), but after the wait of a turn, as in callbacks for what the wait brought, it
+    /// does nothing. This is for a program that does its work before a turn, and has callbacks that add to the work.
+    pub fn skip_wait_of_turn(&self) {
+        if !self.core.queued.has_waited.get() {
+            self.skip_wait();
+        }
+    }
+
     /// Sends what was written since the last turn, without waiting and without a callback: for a program that
     /// [iterates](Reactor::iterate), has written outside of a turn, and does not make another one soon. Does nothing
     /// in a turn, which sends what was written in it before it waits.
@@ -241,6 +249,7 @@ impl Reactor {
             return Err(Error::Running);
         }
         let result = self.turn(limit);
+        self.core.queued.has_waited.set(false);
         self.core.in_turn.set(false);
         result
     }

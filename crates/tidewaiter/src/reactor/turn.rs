@@ -48,6 +48,7 @@ impl Reactor {
             _ => self.now(),
         };
         self.clock().mark_fresh();
+        core.queued.has_waited.set(true);
         core.counters.pace.after_wait(ended);
         core.counters.completions.add(completions.len() as u64);
         // Run callbacks queued before the wait ahead of those that it produced: a child's start must be told

@@ -120,6 +120,27 @@ fn a_skipped_wait_is_one_wait_alone() {
 }
 
 #[test]
+fn the_wait_of_a_turn_is_skipped_before_it_but_not_after_it() {
+    let reactor = reactor();
+    let pause = Duration::from_millis(20);
+    let timed_turn = || {
+        let start = reactor.now();
+        reactor.iterate(pause).unwrap();
+        reactor.now() - start
+    };
+    // After the wait: the next turn waits.
+    reactor.remote().call(Reactor::skip_wait_of_turn).unwrap();
+    reactor.iterate(None).unwrap();
+    assert!(timed_turn() >= pause, "it waited");
+    // Before the wait, and between turns: only a turn without an end of its own shows that it did not wait.
+    reactor.call_later(Duration::ZERO, Reactor::skip_wait_of_turn);
+    reactor.iterate(None).unwrap();
+    reactor.skip_wait_of_turn();
+    reactor.iterate(None).unwrap();
+    assert!(timed_turn() >= pause, "it waited");
+}
+
+#[test]
 fn calls_that_a_call_adds_are_made_in_the_next_turn_which_does_not_wait() {
     let reactor = reactor();
     let (sender, calls) = std::sync::mpsc::channel();
