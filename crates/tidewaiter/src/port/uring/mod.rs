@@ -175,6 +175,7 @@ impl Uring {
         let mut ring = Ring::set_up(options, allowed.task_work)?;
         let known = probe::check_operations(&mut ring)?;
         let buffers = BufferRing::register(&ring, options)?;
+        let wide = surge::wide_pool(options);
         let mut abilities = probe::abilities(&mut ring, &known, &buffers)?;
         abilities.multishot_receive &= allowed.multishot;
         abilities.multishot_read &= allowed.multishot;
@@ -204,7 +205,8 @@ impl Uring {
             buffers,
             wide: Wide {
                 usual: Pool::new(options.receive_bytes, SPARE_MAX),
-                pool: surge::wide_pool(options),
+                pipe: surge::pipe_pool(options, &wide),
+                pool: wide,
                 taken: 0,
             },
             datagrams: DatagramMemory::default(),

@@ -26,6 +26,8 @@ pub(super) struct Wide {
     pub(super) usual: Rc<Pool>,
     /// For surges: large pieces.
     pub(super) pool: Rc<Pool>,
+    /// For surges of pipes.
+    pub(super) pipe: Rc<Pool>,
     pub(super) taken: usize,
 }
 
@@ -156,14 +158,19 @@ pub(super) fn finish_wide(
     limit: usize,
     completions: &mut Vec<Completion>,
 ) -> Next {
-    let mut next = finish_poll(pending, cqe, Some(&wide.pool));
-    wide.taken += 1;
+    let pool = match pending.work {
+        Work::Receive { pipe: true, .. } => &wide.pipe,
+        _ => &wide.pool,
+    };
+    let pieces = pool.capacity().div_ceil(wide.pool.capacity());
+    let mut next = finish_poll(pending, cqe, Some(pool));
+    wide.taken += pieces;
     while wide.taken < WIDE_MAX
         && completions.len() + 1 < limit
-        && next.received() == wide.pool.capacity()
+        && next.received() == pool.capacity()
     {
-        let more = receive_directly(pending, &wide.pool);
-        wide.taken += 1;
+        let more = receive_directly(pending, pool);
+        wide.taken += pieces;
         if let Next::Again(Some(piece)) = std::mem::replace(&mut next, more) {
             completions.push(pending.completion(key, piece));
         }
