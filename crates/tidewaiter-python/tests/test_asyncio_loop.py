@@ -88,6 +88,35 @@ class Calls(LoopTestCase):
         self.run_turns()
         self.assertEqual(seen, ["outer", "given", "given"])
 
+    def test_a_call_from_a_thread_has_a_context_of_its_own(self):
+        variable = contextvars.ContextVar("variable", default="none")
+        variable.set("the loop's")
+        seen = []
+        handles = []
+
+        def call():
+            seen.append(variable.get())
+            variable.set("the call's")
+            seen.append(handles[-1].get_context()[variable])
+
+        def ask():
+            handles.append(self.loop.call_soon_threadsafe(call))
+
+        def ask_with_a_value():
+            variable.set("the thread's")
+            ask()
+
+        for target in (ask, ask, ask_with_a_value):
+            thread = threading.Thread(target=target)
+            thread.start()
+            thread.join()
+            self.run_turns()
+        self.assertEqual(seen, ["none", "the call's"] * 2 + ["the thread's", "the call's"])
+        contexts = [handle.get_context() for handle in handles]
+        self.assertEqual([handle.get_context() for handle in handles], contexts)
+        self.assertEqual(len(set(map(id, contexts))), 3)
+        self.assertEqual(variable.get(), "the loop's")
+
     def test_an_exception_goes_to_the_exception_handler_with_its_handle(self):
         handle = self.loop.call_soon(lambda: 1 / 0)
         made = []

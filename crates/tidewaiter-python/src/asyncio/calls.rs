@@ -83,7 +83,12 @@ impl AsyncioLoop {
     ) -> PyResult<Bound<'py, Handle>> {
         let event_loop = slf.get().open(slf.py())?;
         Self::check(slf, &callback, "call_soon_threadsafe", false)?;
-        Self::soon(slf, &event_loop, callback, args, context)
+        if context.is_some() {
+            return Self::soon(slf, &event_loop, callback, args, context);
+        }
+        let handle = Handle::from_thread(slf, callback, args)?;
+        event_loop.make_soon(handle.clone().into_any().unbind(), handle::make);
+        Ok(handle)
     }
 
     /// Calls `callback(*args)` once, no earlier than `delay` seconds from now.

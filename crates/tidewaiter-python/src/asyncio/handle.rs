@@ -1,6 +1,6 @@
 //! The Python classes `Handle` and `TimerHandle`: calls that the loop makes, as asyncio knows them.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -25,7 +25,9 @@ struct Origin {
 
 /// A callback, its arguments, and the context that it is called in.
 struct Call {
-    context: Py<PyAny>,
+    /// Unset until somebody needs it if it has no values: while calls from other threads pile up, the garbage collector then
+    /// has one object less to look at for each.
+    context: OnceCell<Py<PyAny>>,
     callback: Py<PyAny>,
     /// `None` if there are none. The garbage collector then has one object less to look at.
     args: Option<Py<PyTuple>>,
@@ -67,25 +69,46 @@ impl Call {
             None => context::copy_of_current(args.py())?,
         };
         Ok(Call {
-            context: context.unbind(),
+            context: OnceCell::from(context.unbind()),
             callback: callback.unbind(),
             args: (!args.is_empty()).then(|| args.clone().unbind()),
         })
     }
 
-    /// Another reference to each part.
-    fn clone_ref(&self, py: Python<'_>) -> Call {
-        Call {
-            context: self.context.clone_ref(py),
+    /// A call from a thread that as a rule has no values in its context.
+    fn from_thread(callback: Bound<'_, PyAny>, args: &Bound<'_, PyTuple>) -> PyResult<Call> {
+        let context = context::copy_of_current(args.py())?;
+        if !context.is_empty()? {
+            return Call::new(callback, args, Some(context));
+        }
+        Ok(Call {
+            context: OnceCell::new(),
+            callback: callback.unbind(),
+            args: (!args.is_empty()).then(|| args.clone().unbind()),
+        })
+    }
+
+    /// Another reference to each part, the context included, which must be there.
+    fn clone_ref(&self, py: Python<'_>) -> Option<Call> {
+        Some(Call {
+            context: OnceCell::from(self.context.get()?.clone_ref(py)),
             callback: self.callback.clone_ref(py),
             args: self.args.as_ref().map(|args| args.clone_ref(py)),
-        }
+        })
     }
 
     /// Makes the call.
     fn make<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let args = self.args.as_ref().map(|args| args.bind(py));
-        context::call(self.context.bind(py), self.callback.bind(py), args)
+        let made;
+        let context = match self.context.get() {
+            Some(context) => context.bind(py),
+            None => {
+                made = context::empty(py)?;
+                &made
+            }
+        };
+        context::call(context, self.callback.bind(py), args)
     }
 
     fn args<'py>(&self, py: Python<'py>) -> Bound<'py, PyTuple> {
@@ -104,15 +127,27 @@ impl Handle {
         args: &Bound<'py, PyTuple>,
         context: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, Handle>> {
+        Handle::of_call(home, Call::new(callback, args, context)?)
+    }
+
+    /// As [`soon`](Handle::soon), for a call from another thread.
+    pub(super) fn from_thread<'py>(
+        home: &Bound<'py, AsyncioLoop>,
+        callback: Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+    ) -> PyResult<Bound<'py, Handle>> {
+        Handle::of_call(home, Call::from_thread(callback, args)?)
+    }
+
+    fn of_call<'py>(home: &Bound<'py, AsyncioLoop>, call: Call) -> PyResult<Bound<'py, Handle>> {
         let py = home.py();
         let spare = match home.get().debug(py) {
             true => None,
             false => home.get().take_spare(py),
         };
         let Some(spare) = spare else {
-            return Bound::new(py, Handle::of(home, callback, args, context)?);
+            return Bound::new(py, Handle::new_of(home, call)?);
         };
-        let call = Call::new(callback, args, context)?;
         // Cannot fail: only handles are kept.
         let handle = spare.cast_into::<Handle>()?;
         handle.get().0.get(py).call.replace(Some(call));
@@ -126,8 +161,11 @@ impl Handle {
         args: &Bound<'py, PyTuple>,
         context: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Handle> {
+        Handle::new_of(home, Call::new(callback, args, context)?)
+    }
+
+    fn new_of(home: &Bound<'_, AsyncioLoop>, call: Call) -> PyResult<Handle> {
         let py = home.py();
-        let call = Call::new(callback, args, context)?;
         let origin = match home.get().debug(py) {
             true => Some(Box::new(Origin {
                 source_traceback: Some(home.call_method0(intern!(py, "_origin"))?.unbind()),
@@ -146,6 +184,27 @@ impl Handle {
     fn part<R>(&self, py: Python<'_>, part: impl FnOnce(&Call) -> R) -> Option<R> {
         let call = self.0.get(py).call.borrow();
         call.as_ref().map(part)
+    }
+
+    /// The whole call, unless that was cancelled.
+    fn call(&self, py: Python<'_>) -> PyResult<Option<Call>> {
+        match self.part(py, |call| call.clone_ref(py)) {
+            Some(None) => {
+                self.need_context(py)?;
+                Ok(self.part(py, |call| call.clone_ref(py)).flatten())
+            }
+            call => Ok(call.flatten()),
+        }
+    }
+
+    /// Makes the context, if it is not there.
+    fn need_context(&self, py: Python<'_>) -> PyResult<()> {
+        if self.part(py, |call| call.context.get().is_none()) == Some(true) {
+            // Made outside of a borrow, because that may run any code, which may make it first.
+            let context = context::empty(py)?.unbind();
+            let _not_needed = self.part(py, |call| call.context.set(context));
+        }
+        Ok(())
     }
 
     fn callback<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
@@ -174,7 +233,7 @@ pub(super) fn make(event_loop: &Loop, object: &Bound<'_, PyAny>) -> PyResult<()>
     let py = handle.py();
     let state = handle.get().0.get(py);
     // The handle may be cancelled meanwhile.
-    let Some(call) = handle.get().part(py, |call| call.clone_ref(py)) else {
+    let Some(call) = handle.get().call(py)? else {
         return Ok(());
     };
     let home = state.home.bind(py);
@@ -283,8 +342,12 @@ impl Handle {
     }
 
     /// The context that the call is made in.
-    fn get_context<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        self.part(py, |call| call.context.bind(py).clone())
+    fn get_context<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.need_context(py)?;
+        let context = self.part(py, |call| {
+            call.context.get().map(|one| one.bind(py).clone())
+        });
+        Ok(context.flatten())
     }
 
     fn __repr__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
@@ -299,7 +362,7 @@ impl Handle {
     }
 
     #[getter]
-    fn _context<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+    fn _context<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.get_context(py)
     }
 
@@ -335,7 +398,7 @@ impl Handle {
     /// Makes the call at once, as the loop does.
     fn _run(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let Some(call) = slf.get().part(py, |call| call.clone_ref(py)) else {
+        let Some(call) = slf.get().call(py)? else {
             return Ok(());
         };
         match call.make(py) {
@@ -350,7 +413,7 @@ impl Handle {
         if let Ok(call) = state.call.try_borrow()
             && let Some(call) = &*call
         {
-            visit.call(&call.context)?;
+            visit.call(call.context.get())?;
             visit.call(&call.callback)?;
             visit.call(&call.args)?;
         }

@@ -21,13 +21,14 @@ use pyo3::types::{PyString, PyTuple};
 use crate::core::symbols::address;
 
 type Switch = unsafe extern "C" fn(*mut PyObject) -> c_int;
-type CopyCurrent = unsafe extern "C" fn() -> *mut PyObject;
+type Made = unsafe extern "C" fn() -> *mut PyObject;
 
 /// Python's functions for contexts.
 pub(crate) struct Functions {
     enter: Switch,
     exit: Switch,
-    copy_current: CopyCurrent,
+    copy_current: Made,
+    new: Made,
 }
 
 /// Returns `None` if Python's functions cannot be found in this process.
@@ -37,7 +38,8 @@ pub(crate) fn functions(py: Python<'_>) -> Option<&Functions> {
         let enter = address(c"PyContext_Enter");
         let exit = address(c"PyContext_Exit");
         let copy_current = address(c"PyContext_CopyCurrent");
-        if enter.is_null() || exit.is_null() || copy_current.is_null() {
+        let new = address(c"PyContext_New");
+        if enter.is_null() || exit.is_null() || copy_current.is_null() || new.is_null() {
             return None;
         }
         Some(Functions {
@@ -46,7 +48,9 @@ pub(crate) fn functions(py: Python<'_>) -> Option<&Functions> {
             // SAFETY: as above.
             exit: unsafe { transmute::<*mut _, Switch>(exit) },
             // SAFETY: as above.
-            copy_current: unsafe { transmute::<*mut _, CopyCurrent>(copy_current) },
+            copy_current: unsafe { transmute::<*mut _, Made>(copy_current) },
+            // SAFETY: as above.
+            new: unsafe { transmute::<*mut _, Made>(new) },
         })
     });
     functions.as_ref()
@@ -75,6 +79,18 @@ pub(crate) fn copy_of_current(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     let copy = unsafe { (functions.copy_current)() };
     // SAFETY: the function returns a new reference, or null with an exception set.
     unsafe { Bound::from_owned_ptr_or_err(py, copy) }
+}
+
+/// A context without any values.
+pub(crate) fn empty(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let Some(functions) = functions(py) else {
+        return contextvars(&CLASS, py, "Context")?.call0();
+    };
+    // SAFETY: this thread is attached to the interpreter.
+    let context = unsafe { (functions.new)() };
+    // SAFETY: the function returns a new reference, or null with an exception set.
+    unsafe { Bound::from_owned_ptr_or_err(py, context) }
 }
 
 /// Calls `callable(*args)` in `context`.
