@@ -8,6 +8,6 @@ mod target;
 pub use parse::{HostPort, ParseHostPortError};
 pub(crate) use race::{ATTEMPT_DELAY, AttemptId, Race, Step};
 pub use resolve::resolve;
-pub(crate) use resolve::{ask_os, literal, look_up};
+pub(crate) use resolve::{ask_os, literal, look_up, unresolved};
 pub(crate) use target::{AddressKind, Target};
 pub use target::{Endpoint, ToEndpoint};

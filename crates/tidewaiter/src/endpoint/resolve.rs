@@ -67,7 +67,7 @@ pub fn resolve(target: &HostPort) -> io::Result<Vec<SocketAddr>> {
 }
 
 /// The error of a failed lookup, with the host's name.
-pub(super) fn unresolved(target: &HostPort, source: io::Error) -> io::Error {
+pub(crate) fn unresolved(target: &HostPort, source: io::Error) -> io::Error {
     let host = target.host.clone();
     io::Error::new(source.kind(), ResolveError { host, source })
 }

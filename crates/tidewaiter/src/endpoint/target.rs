@@ -37,7 +37,8 @@ enum Form {
 ///
 /// Calls for TCP read a text as [`HostPort`] does: `localhost:8080`, `[::1]:8080`. Calls for UNIX sockets read it as a path,
 /// calls for named pipes as a name, both with or without the `unix:` or `pipe:` of [`Address`]. Calls for all kinds of
-/// addresses tell the kind by that prefix.
+/// addresses, such as those of [`io`](crate::io), tell the kind by that prefix, and take what begins with `/`, `./` or `../`
+/// for the path of a UNIX socket.
 ///
 /// - **Connecting** looks a name up on another thread, and tries all its addresses.
 /// - **Listening** looks a name up within the call, which blocks until the OS has answered, and listens on the first
@@ -159,9 +160,13 @@ impl Endpoint {
 /// The address of a UNIX socket or a pipe, if `text` is for one.
 fn local_address(text: &str, kind: AddressKind) -> Option<io::Result<Address>> {
     let prefixed = text.starts_with("unix:") || text.starts_with("pipe:");
+    // A host cannot begin with any of these.
+    let is_path = ["/", "./", "../"]
+        .iter()
+        .any(|start| text.starts_with(start));
     Some(match kind {
         AddressKind::Ip => return None,
-        AddressKind::Any if !prefixed => return None,
+        AddressKind::Any if !prefixed && !is_path => return None,
         _ if prefixed => text.parse().map_err(invalid),
         AddressKind::Pipe if text.starts_with('\\') => {
             PipeName::new(text).map(Address::from).map_err(invalid)

@@ -20,7 +20,7 @@ use crate::reactor::{Lookup, Reactor};
 ///
 /// [`InvalidInput`](io::ErrorKind::InvalidInput) if that is no host with a port, [`NotFound`](io::ErrorKind::NotFound) if
 /// the host has no address, [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) if the reactor stops; otherwise the
-/// resolver's error.
+/// kind of the resolver's error. The message names the host.
 ///
 /// ```
 /// let reactor = tidewaiter::Reactor::new()?;
@@ -55,7 +55,7 @@ pub(super) async fn addresses(reactor: &Reactor, endpoint: &Endpoint) -> io::Res
 async fn look_up(reactor: &Reactor, target: HostPort) -> io::Result<Vec<SocketAddr>> {
     reactor.check_open()?;
     let (giver, addresses) = value();
-    let resolver = reactor.resolver();
+    let (resolver, host) = (reactor.resolver(), target.clone());
     let lookup = reactor.look_up(
         move || match resolver {
             Some(resolver) => endpoint::look_up(&target, &*resolver),
@@ -67,7 +67,7 @@ async fn look_up(reactor: &Reactor, target: HostPort) -> io::Result<Vec<SocketAd
     let addresses = addresses.take().await;
     lookup.end();
     match addresses {
-        Some(Ok(addresses)) => addresses,
+        Some(Ok(addresses)) => addresses.map_err(|source| endpoint::unresolved(&host, source)),
         Some(Err(lost)) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, lost)),
         None => Err(Error::Stopped.into()),
     }

@@ -7,12 +7,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tidewaiter::endpoint::{HostPort, ToEndpoint};
+#[cfg(unix)]
+use tidewaiter::io::{UnixListener, UnixStream};
 use tidewaiter::port::{DatagramOptions, ListenOptions};
 use tidewaiter::{ConnectError, ConnectOptions, Error, Reactor};
 
 use super::datagrams::{
     Client, Echo as DatagramEcho, Silent as NoDatagrams, ip_of, with_datagrams,
 };
+#[cfg(unix)]
+use super::io_support::check;
 use super::support::{Countdown, Echo, Log, Script, Silent, any_port, reactor, run, run_clean};
 
 /// A reactor on which `twice.test` has an address that is not ours and then one that is, `once.test` has one that is ours,
@@ -166,6 +170,28 @@ fn a_path_is_the_address_of_a_unix_socket() {
     );
     reactor.connect(format!("unix:{path}"), move |_| client.take());
     run_clean(&reactor);
+}
+
+/// Goal: a call for any address takes a text that is plainly a path for one, as tokio's calls for UNIX sockets do.
+#[cfg(unix)]
+#[test]
+fn a_text_that_begins_as_a_path_is_one() {
+    let scratch = super::support::scratch("path");
+    let path = scratch.path();
+    let path = path.to_str().expect("it is text");
+    let reactor = reactor();
+    check(&reactor, async {
+        let mut listener = UnixListener::bind(&reactor, path).expect("the path is free");
+        assert_eq!(listener.local_addr().to_string(), format!("unix:{path}"));
+        let mut client = UnixStream::connect(&reactor, path).await.expect("it is");
+        client.write_all(b"x").await.expect("it is connected");
+        let (mut server, _) = listener.accept().await.expect("a client");
+        server.read_exact(&mut [0]).await.expect("it wrote");
+        for nowhere in ["./is/not/there", "../is/not/there"] {
+            let refused = UnixStream::connect(&reactor, nowhere).await;
+            assert!(refused.unwrap_err().to_string().contains(nowhere));
+        }
+    });
 }
 
 #[test]

@@ -46,6 +46,8 @@ fn names_are_looked_up_and_lookups_can_be_dropped() {
         ] {
             let error = lookup_host(&reactor, target).await.unwrap_err();
             assert_eq!(error.kind(), kind, "{target}: {error}");
+            let name = target.trim_end_matches(":80");
+            assert!(error.to_string().contains(name), "{target}: {error}");
         }
         let pair = lookup_host(&reactor, ("two.test", 80)).await.unwrap();
         assert_eq!(pair, expected);
@@ -108,6 +110,8 @@ fn a_datagram_is_sent_to_a_text_or_to_the_first_address_of_a_name_that_takes_it(
         ] {
             let error = client.send_to(b"x", peer).await.unwrap_err();
             assert_eq!(error.kind(), kind, "{peer}: {error}");
+            let name = peer.trim_end_matches(":9");
+            assert!(error.to_string().contains(name), "{peer}: {error}");
         }
         // Dropped while the name is looked up, it sends nothing.
         let given_up = client.send_to(b"x", ("two.test", port));
