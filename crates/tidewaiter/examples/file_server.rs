@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "an example talks to its user")]
 
 use std::error::Error;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 
@@ -24,10 +25,9 @@ impl FrameProtocol for Server {
         }
         let name = String::from_utf8_lossy(&line).into_owned();
         let mut parts = Path::new(&name).components();
-        if parts.all(|part| matches!(part, Component::Normal(_))) {
-            send(transport.clone(), self.directory.join(name));
-        } else {
-            refuse(transport, "no such file");
+        match parts.all(|part| matches!(part, Component::Normal(_))) {
+            true => send(transport.clone(), self.directory.join(name)),
+            false => refuse(transport, "no such file"),
         }
     }
 
@@ -46,10 +46,7 @@ fn send(transport: Transport, path: PathBuf) {
             transport.send_file(&file, .., |transport, sent| match sent {
                 Ok(_) => transport.lose_connection(),
                 // The client must not take a part for the whole.
-                Err(error) => {
-                    println!("{transport:?}: {error}");
-                    transport.abort_connection();
-                }
+                Err(_) => transport.abort_connection(),
             });
         }
         Err(error) => refuse(&transport, &error.to_string()),
@@ -61,15 +58,12 @@ fn refuse(transport: &Transport, why: &str) {
     transport.lose_connection();
 }
 
-pub(crate) fn serve(
-    reactor: &Reactor,
-    directory: PathBuf,
-    address: SocketAddr,
-) -> Result<Listener, tidewaiter::Error> {
-    reactor.listen_tcp(address, move |_| {
+pub(crate) fn serve(reactor: &Reactor, directory: PathBuf, at: SocketAddr) -> io::Result<Listener> {
+    let listener = reactor.listen_tcp(at, move |_| {
         let (directory, asked) = (directory.clone(), false);
         Frames::new(Lines::new(), Server { directory, asked })
-    })
+    })?;
+    Ok(listener)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
