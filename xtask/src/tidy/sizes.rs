@@ -7,6 +7,7 @@ use super::source::{Source, each_level, is_path_separator, is_punct, is_word, li
 
 const FUNCTION_LINES_MAX: usize = 70;
 const FILE_LINES_MAX: usize = 600;
+const EXAMPLE_LINES_MAX: usize = 120;
 const NESTING_MAX: usize = 3;
 const FIELDS_MAX: usize = 16;
 const METHODS_MAX: usize = 16;
@@ -125,15 +126,19 @@ pub(super) fn summary(text: &str) -> Vec<Breach> {
     vec![Breach::new(0, what)]
 }
 
-/// A file without its tests is not too long. A longer one does more than one thing.
+/// A file without its tests is not too long. A longer one does more than one thing. An example is read at a sitting.
 pub(super) fn files(source: &Source) -> Vec<Breach> {
     let lines = source.lines.saturating_sub(source.test_lines);
-    if lines <= FILE_LINES_MAX {
+    let lines_max = match source.path.contains("/examples/") {
+        true => EXAMPLE_LINES_MAX,
+        false => FILE_LINES_MAX,
+    };
+    if lines <= lines_max {
         return Vec::new();
     }
     vec![Breach::new(
         0,
-        format!("{lines} lines without tests, more than {FILE_LINES_MAX}"),
+        format!("{lines} lines without tests, more than {lines_max}"),
     )]
 }
 
@@ -286,6 +291,16 @@ mod tests {
         assert_eq!(nesting(&source(flat)), []);
         let closure = "fn a() { loop { b(|c| { if d { loop { if e { f() } } } }) } }";
         assert_eq!(nesting(&source(closure)).len(), 1);
+    }
+
+    #[test]
+    fn an_example_is_shorter_than_other_files() {
+        let text = "fn a() {}\n".repeat(121);
+        for (path, breaches) in [("examples", 1), ("src", 0)] {
+            let path = format!("crates/tidewaiter/{path}/a.rs");
+            let source = Source::parse(&path, &text).expect("it is Rust");
+            assert_eq!(files(&source).len(), breaches, "{path}");
+        }
     }
 
     #[test]
