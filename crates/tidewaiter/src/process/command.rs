@@ -422,8 +422,9 @@ impl Command {
             SpawnStep::Descriptor(number) => self.descriptors.get(&number),
             _ => None,
         };
-        let file = match stdio {
-            Some(Stdio::File { path, .. }) => Some(path.clone()),
+        let file = match (step, stdio) {
+            (SpawnStep::Directory, _) => self.directory.clone(),
+            (_, Some(Stdio::File { path, .. })) => Some(path.clone()),
             _ => None,
         };
         SpawnError {

@@ -80,7 +80,7 @@ pub struct SpawnError {
     pub program: OsString,
     /// The step that failed.
     pub step: SpawnStep,
-    /// The file that the child's descriptor was to be, if that was the step.
+    /// The file that the child's descriptor was to be, or the child's working directory, if that was the step.
     pub file: Option<PathBuf>,
     /// The OS's reason.
     pub source: io::Error,
@@ -148,7 +148,11 @@ impl fmt::Display for SpawnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot start {:?}: {}", self.program, self.step)?;
         if let Some(file) = &self.file {
-            write!(f, ", the file {}", file.display())?;
+            let what = match self.step {
+                SpawnStep::Directory => "",
+                _ => ", the file",
+            };
+            write!(f, "{what} {}", file.display())?;
         }
         write!(f, ": {}", self.source)
     }

@@ -259,6 +259,8 @@ fn a_working_directory_that_does_not_exist_is_named_as_the_cause() {
         .spawn(&command)
         .expect_err("there is no such directory");
     assert_eq!(error.step, SpawnStep::Directory, "{error}");
+    let named = "cannot enter its working directory /no/such/directory: ";
+    assert!(error.to_string().contains(named), "{error}");
     harness.finish();
 }
 

@@ -58,7 +58,9 @@ fn check(cases: Vec<(Command, &OsStr, SpawnStep, &str)>) {
         } = &error;
         assert_eq!(*at, step, "{error}");
         assert!(source.to_string().contains(cause), "{cause}: {error}");
-        let message = format!("cannot start {program:?}: {step}: {source}");
+        let file = error.file.as_ref();
+        let file = file.map_or_else(String::new, |file| format!(" {}", file.display()));
+        let message = format!("cannot start {program:?}: {step}{file}: {source}");
         assert_eq!(error.to_string(), message);
         assert_eq!(harness.port.open_handles(), 0, "{error}");
     }

@@ -336,7 +336,10 @@ impl Inner {
 
     fn signal(&self, signal: Signal, target: SignalTarget) -> io::Result<Unreached> {
         if self.closed.get() {
-            return Err(io::ErrorKind::NotFound.into());
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the child has ended",
+            ));
         }
         self.reactor.port_mut().signal(self.handle, signal, target)
     }

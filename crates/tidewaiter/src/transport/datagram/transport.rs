@@ -242,7 +242,10 @@ impl DatagramTransport {
         if self.is_open() {
             return Ok(());
         }
-        Err(io::ErrorKind::NotConnected.into())
+        Err(io::Error::new(
+            io::ErrorKind::NotConnected,
+            "the socket is closed",
+        ))
     }
 }
 

@@ -114,7 +114,8 @@ impl Transport {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         if !self.stream().flow.borrow().takes_data() {
-            return Err(io::ErrorKind::NotConnected.into());
+            let message = "the connection takes no more data";
+            return Err(io::Error::new(io::ErrorKind::NotConnected, message));
         }
         self.stream().write(|queue| {
             queue.begin_message(descriptors);

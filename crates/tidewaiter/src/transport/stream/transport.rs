@@ -418,7 +418,10 @@ impl Transport {
         if self.is_open() {
             Ok(())
         } else {
-            Err(io::ErrorKind::NotConnected.into())
+            Err(io::Error::new(
+                io::ErrorKind::NotConnected,
+                "the connection is closed",
+            ))
         }
     }
 
