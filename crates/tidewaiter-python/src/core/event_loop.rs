@@ -22,9 +22,6 @@ use crate::core::timers::Timers;
 /// other one has to find that out.
 const SURGE_BYTES: usize = 68 * 1024;
 
-/// More than a pipe holds, so that one receive empties it. The writer keeps us waiting for as long as each receive takes.
-const PIPE_SURGE_BYTES: usize = 260 * 1024;
-
 /// A reactor, and the Python objects that it calls.
 pub(crate) struct Loop {
     pub(crate) reactor: Reactor,
@@ -50,7 +47,6 @@ impl Loop {
         let released = Arc::clone(&waiting);
         let mut options = PortOptions::default();
         options.surge_bytes = SURGE_BYTES;
-        options.pipe_surge_bytes = PIPE_SURGE_BYTES;
         let mut builder = Reactor::builder()
             .port_options(options)
             .signals(false)

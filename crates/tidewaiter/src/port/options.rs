@@ -134,11 +134,6 @@ pub struct PortOptions {
     /// a connection that brings much without a pause. 64 KiB by default, less than 2 GiB; less than `receive_bytes`
     /// counts as `receive_bytes`. On Linux, such a pipe is also enlarged to 256 KiB.
     pub surge_bytes: usize,
-    /// As `surge_bytes`, for pipes on Unix alone; less than `surge_bytes` counts as that, and so does the default, 0.
-    ///
-    /// A reader and a writer that use a pipe at the same time wait for one another, so a program for which a call costs
-    /// little time and a wait much reads a pipe empty at once: more than 256 KiB show that nothing is left.
-    pub pipe_surge_bytes: usize,
     /// The most receive buffers of `receive_bytes` that the port has: 256 by default.
     ///
     /// io_uring takes a power of two from 1 to 32768, and begins with 32 of them. The other ports
@@ -167,9 +162,6 @@ impl PortOptions {
         if self.surge_bytes > RECEIVE_BYTES_MAX {
             return refused("`surge_bytes` must be less than 2^31");
         }
-        if self.pipe_surge_bytes > RECEIVE_BYTES_MAX {
-            return refused("`pipe_surge_bytes` must be less than 2^31");
-        }
         Ok(())
     }
 }
@@ -180,7 +172,6 @@ impl Default for PortOptions {
             kind: None,
             receive_bytes: 16 * 1024,
             surge_bytes: 64 * 1024,
-            pipe_surge_bytes: 0,
             receive_buffers: 256,
             submission_entries: 1024,
             completion_entries: 8192,

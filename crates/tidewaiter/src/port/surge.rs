@@ -23,23 +23,12 @@ const CALM_TIMES: u8 = 8;
 /// copy into fresh memory. No more, so that they stay in the processor's cache.
 const WIDE_SPARE_MAX: usize = 8;
 
-/// The number of buffers kept that are larger still, for pipes.
-const PIPE_SPARE_MAX: usize = 2;
-
 /// Creates the pool of large buffers.
 pub(super) fn wide_pool(options: &PortOptions) -> Rc<Pool> {
     Pool::new(
         options.surge_bytes.max(options.receive_bytes),
         WIDE_SPARE_MAX,
     )
-}
-
-/// Creates the pool of large buffers for pipes: `wide`, unless the program wants larger ones.
-pub(super) fn pipe_pool(options: &PortOptions, wide: &Rc<Pool>) -> Rc<Pool> {
-    if options.pipe_surge_bytes <= wide.capacity() {
-        return Rc::clone(wide);
-    }
-    Pool::new(options.pipe_surge_bytes, PIPE_SPARE_MAX)
 }
 
 /// The number of bytes that arrived through a pipe or a connection since the last pause.

@@ -104,13 +104,12 @@ fn a_port_may_be_asked_for_any_numbers() {
         let narrow = u16::try_from(size).unwrap_or(u16::MAX);
         let wide = u32::try_from(size).unwrap_or(u32::MAX);
         let usual = PortOptions::default();
-        for number in 0..6 {
+        for number in 0..5 {
             let mut options = usual.clone();
             options.kind = reactor().port_info().kind.into();
             match number {
                 0 => options.receive_bytes = size,
                 1 => options.surge_bytes = size,
-                5 => options.pipe_surge_bytes = size,
                 2 => options.receive_buffers = narrow,
                 3 => options.submission_entries = wide,
                 _ => options.completion_entries = wide,

@@ -53,8 +53,6 @@ pub(super) struct Pools {
     connection: Rc<Pool>,
     /// For surges.
     wide: Rc<Pool>,
-    /// For surges of pipes.
-    wide_pipe: Rc<Pool>,
     /// For datagrams; made once there are any.
     tray: OnceCell<RefCell<Tray>>,
     send_tray: OnceCell<RefCell<SendTray>>,
@@ -63,12 +61,10 @@ pub(super) struct Pools {
 impl Pools {
     pub(super) fn new(options: &PortOptions) -> Pools {
         let (bytes, spare) = (options.receive_bytes.max(1), options.receive_buffers.into());
-        let wide = surge::wide_pool(options);
         Pools {
             pipe: Pool::new(bytes, spare),
             connection: Pool::new(bytes.saturating_add(bytes / 16), spare),
-            wide_pipe: surge::pipe_pool(options, &wide),
-            wide,
+            wide: surge::wide_pool(options),
             tray: OnceCell::new(),
             send_tray: OnceCell::new(),
         }
@@ -88,7 +84,6 @@ impl Pools {
     #[inline(always)]
     pub(super) fn lease(&self, source: &Source, wide: bool) -> Lease {
         let pool = match source {
-            Source::Reader(_) if wide => &self.wide_pipe,
             _ if wide => &self.wide,
             // A packet must fit.
             Source::Packets(_) => &self.wide,

@@ -469,35 +469,6 @@ fn a_pipe_ends_when_its_writer_goes_with_all_that_was_written_before() {
     assert!(matches!(one(&mut port).result, Ok(Outcome::EndOfFile)));
 }
 
-#[test]
-fn a_surging_pipe_is_read_empty_at_once_where_the_program_takes_so_much() {
-    let options = PortOptions {
-        pipe_surge_bytes: 300 * 1024,
-        ..PortOptions::default()
-    };
-    let mut port = open_with(&options);
-    let (handle, mut writer) = pipe_to(&mut port);
-    rustix::io::ioctl_fionbio(&writer, true).expect("it is ours");
-    let mut fill = || {
-        let pieces = std::iter::from_fn(|| writer.write(&[0; 4096]).ok());
-        pieces.sum::<usize>()
-    };
-    receive(&mut port, handle);
-    let mut unread = fill();
-    while unread > 0 {
-        unread -= some(&mut port).iter().map(received).sum::<usize>();
-    }
-    let held = fill();
-    assert_eq!(received(&one(&mut port)), held);
-}
-
-fn received(completion: &Completion) -> usize {
-    match &completion.result {
-        Ok(Outcome::Received(data)) => data.len(),
-        other => panic!("bytes were expected: {other:?}"),
-    }
-}
-
 /// Goal: writing to a pipe without a reader is an error, whatever the program does with SIGPIPE.
 /// Method: restore the signal's default action, which would kill the test.
 #[test]

@@ -175,7 +175,6 @@ impl Uring {
         let mut ring = Ring::set_up(options, allowed.task_work)?;
         let known = probe::check_operations(&mut ring)?;
         let buffers = BufferRing::register(&ring, options)?;
-        let wide = surge::wide_pool(options);
         let mut abilities = probe::abilities(&mut ring, &known, &buffers)?;
         abilities.multishot_receive &= allowed.multishot;
         abilities.multishot_read &= allowed.multishot;
@@ -205,8 +204,7 @@ impl Uring {
             buffers,
             wide: Wide {
                 usual: Pool::new(options.receive_bytes, SPARE_MAX),
-                pipe: surge::pipe_pool(options, &wide),
-                pool: wide,
+                pool: surge::wide_pool(options),
                 taken: 0,
             },
             datagrams: DatagramMemory::default(),

@@ -26,8 +26,6 @@ pub(super) struct Wide {
     pub(super) usual: Rc<Pool>,
     /// For surges: large pieces.
     pub(super) pool: Rc<Pool>,
-    /// For surges of pipes.
-    pub(super) pipe: Rc<Pool>,
     pub(super) taken: usize,
 }
 
@@ -158,19 +156,14 @@ pub(super) fn finish_wide(
     limit: usize,
     completions: &mut Vec<Completion>,
 ) -> Next {
-    let pool = match pending.work {
-        Work::Receive { pipe: true, .. } => &wide.pipe,
-        _ => &wide.pool,
-    };
-    let pieces = pool.capacity().div_ceil(wide.pool.capacity());
-    let mut next = finish_poll(pending, cqe, Some(pool));
-    wide.taken += pieces;
+    let mut next = finish_poll(pending, cqe, Some(&wide.pool));
+    wide.taken += 1;
     while wide.taken < WIDE_MAX
         && completions.len() + 1 < limit
-        && next.received() == pool.capacity()
+        && next.received() == wide.pool.capacity()
     {
-        let more = receive_directly(pending, pool);
-        wide.taken += pieces;
+        let more = receive_directly(pending, &wide.pool);
+        wide.taken += 1;
         if let Next::Again(Some(piece)) = std::mem::replace(&mut next, more) {
             completions.push(pending.completion(key, piece));
         }

@@ -303,40 +303,6 @@ fn a_pipe_that_was_full_gets_more_room_on_every_kernel() {
     }
 }
 
-#[test]
-fn a_surging_pipe_is_read_empty_at_once_where_the_program_takes_so_much() {
-    let options = PortOptions {
-        pipe_surge_bytes: 300 * 1024,
-        ..PortOptions::default()
-    };
-    for allowed in KERNELS {
-        let mut harness = Harness::with(&options, allowed);
-        let (reader, writer) = pipe();
-        rustix::io::ioctl_fionbio(&writer, true).expect("it is ours");
-        let fill = || {
-            let pieces = std::iter::from_fn(|| rustix::io::write(&writer, &[0; 4096]).ok());
-            pieces.sum::<usize>()
-        };
-        let reader = harness.adopt(Resource::PipeReader(reader));
-        let receive = harness.submit(reader, Request::Receive);
-        let mut unread = fill();
-        while unread > 0 {
-            let len = harness.receive(receive).len();
-            unread -= len;
-            if unread == 0 && len <= options.receive_bytes {
-                // The kernel still reads into the ring's buffers.
-                unread = fill();
-            }
-        }
-        let held = fill();
-        assert_eq!(harness.receive(receive).len(), held, "{allowed:?}");
-        assert!(harness.port.cancel(receive));
-        assert!(is_cancelled(&harness.last(receive)));
-        harness.close(reader, CloseMode::Graceful);
-        harness.finish();
-    }
-}
-
 /// Goal: a program that passes on a surge, and pauses whenever it cannot, goes on receiving in large pieces.
 #[test]
 fn a_receive_after_one_that_was_cancelled_in_a_surge_goes_on_in_large_pieces() {
