@@ -23,6 +23,8 @@ REACTOR = os.environ.get("TEST_REACTOR", "tidewaiter")
 OURS = REACTOR == "tidewaiter"
 WINDOWS = sys.platform == "win32"
 HERE = pathlib.Path(__file__).resolve().parent
+# How long a process may take for what a test expects of it: under Wine, some take 20 s to start on a loaded machine.
+LIMIT_SECONDS = 90.0
 EXAMPLES = HERE.parents[2] / "examples" / "python"
 
 ours_only = unittest.skipUnless(OURS, "a promise of tidewaiter that Twisted's own reactors do not make")
@@ -115,7 +117,7 @@ class Process:
     def signal(self, number):
         self._process.send_signal(number)
 
-    def wait_for(self, what, seconds=20.0):
+    def wait_for(self, what, seconds=LIMIT_SECONDS):
         """Waits until `what()` is true, and returns its value. Fails if the process ends first, or at the limit."""
         limit = time.monotonic() + seconds
         while True:
@@ -128,7 +130,7 @@ class Process:
                 raise AssertionError(f"{self.arguments} {why}, before what was expected of it:\n{self.finish(0.1)}")
             time.sleep(0.01)
 
-    def finish(self, seconds=20.0):
+    def finish(self, seconds=LIMIT_SECONDS):
         """Waits for the end, at most `seconds`. Kills the process and its remaining children. May be called again."""
         if self._finished is not None:
             return self._finished
@@ -144,12 +146,12 @@ class Process:
         return self._finished
 
 
-def run(arguments, seconds=20.0, environment=None, folder=None):
+def run(arguments, seconds=LIMIT_SECONDS, environment=None, folder=None):
     """Runs a program to its end, at most `seconds`."""
     return Process(arguments, environment, folder).finish(seconds)
 
 
-def scenario(module, function, *arguments, seconds=30.0, environment=None):
+def scenario(module, function, *arguments, seconds=LIMIT_SECONDS, environment=None):
     """Runs `scenarios.module.function(reactor, *arguments)` in a fresh interpreter with the reactor installed."""
     with tempfile.TemporaryDirectory() as folder:
         result_path = pathlib.Path(folder, "result.json")
@@ -162,7 +164,7 @@ def scenario(module, function, *arguments, seconds=30.0, environment=None):
     return finished
 
 
-def start_scenario(module, function, *arguments, path="", seconds=30.0, environment=None):
+def start_scenario(module, function, *arguments, path="", seconds=LIMIT_SECONDS, environment=None):
     """As `scenario`, but does not wait, so that the test can act on the running process."""
     command = [sys.executable, "-X", "faulthandler", HERE / "scenario.py", module, function, json.dumps(arguments)]
     return Process([*command, path, seconds], environment)

@@ -79,7 +79,7 @@ class Examples(unittest.TestCase):
     def test_children(self):
         for port in ports():
             with self.subTest(port):
-                finished = support.run([sys.executable, EXAMPLES / "children.py"], 60.0, environment=on(port))
+                finished = support.run([sys.executable, EXAMPLES / "children.py"], environment=on(port))
                 self.assertEqual((finished.code, finished.errors), (0, ""), finished)
                 *of_terminal, answer, end = finished.output.splitlines()
                 if not support.WINDOWS:
@@ -91,7 +91,7 @@ class Examples(unittest.TestCase):
         expected = ["echo of a datagram", *([] if support.WINDOWS else ["hello on a UNIX socket"])]
         for port in ports():
             with self.subTest(port):
-                finished = support.run([sys.executable, EXAMPLES / "datagrams.py"], 60.0, environment=on(port))
+                finished = support.run([sys.executable, EXAMPLES / "datagrams.py"], environment=on(port))
                 self.assertEqual((finished.code, finished.errors), (0, ""), finished)
                 self.assertEqual(finished.output.splitlines(), expected)
 
