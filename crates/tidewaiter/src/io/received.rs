@@ -7,10 +7,10 @@ use std::ops::Deref;
 use bytes::Bytes;
 
 use crate::port::Buffer;
-use crate::transport::Transport;
+use crate::transport::{SHARE_MIN, Transport};
 
-/// Pieces from this size on are kept in the memory in which they arrived, if the port can spare it.
-const KEPT_MIN: usize = 4096;
+/// A copied piece of at least this many bytes is written without another copy.
+const MOVED_MIN: usize = 4096;
 
 /// A piece of what was received.
 pub(super) enum Piece {
@@ -39,10 +39,11 @@ impl Received {
         self.len
     }
 
-    /// Adds bytes. `keep` returns the memory in which they arrived, if it can be kept.
+    /// Adds bytes. `keep` returns the memory in which they arrived, if it can be kept: where they are many, because the memory of
+    /// few is never shared.
     pub(super) fn add(&mut self, bytes: &[u8], keep: impl FnOnce() -> Option<Buffer>) {
         self.len += bytes.len();
-        let kept = if bytes.len() >= KEPT_MIN {
+        let kept = if bytes.len() >= SHARE_MIN {
             keep()
         } else {
             None
@@ -145,7 +146,7 @@ impl Chunk {
     pub(super) fn write_to(self, transport: &Transport) {
         match self.piece {
             Piece::Kept(buffer) if self.start == 0 => transport.write_received(buffer),
-            Piece::Copied(bytes) if bytes.len() >= KEPT_MIN => {
+            Piece::Copied(bytes) if bytes.len() >= MOVED_MIN => {
                 transport.write_bytes(Bytes::from(bytes).slice(self.start..));
             }
             piece => transport.write(&piece.bytes()[self.start..]),
@@ -187,7 +188,7 @@ impl fmt::Debug for Chunk {
 mod tests {
     use bytes::Bytes;
 
-    use super::{Current, KEPT_MIN, Received};
+    use super::{Current, Received, SHARE_MIN};
     use crate::port::Buffer;
 
     #[test]
@@ -195,7 +196,7 @@ mod tests {
         for cut in [1, 3, 100, 5000] {
             let (mut received, mut current) = (Received::default(), Current::default());
             let mut expected = Vec::new();
-            for (number, len) in (0_u8..).zip([1, 2, KEPT_MIN, 5, KEPT_MIN + 1, KEPT_MIN, 7]) {
+            for (number, len) in (0_u8..).zip([1, 2, SHARE_MIN, 5, SHARE_MIN + 1, SHARE_MIN, 7]) {
                 let bytes = vec![number; len];
                 let keep = || (number % 4 != 3).then(|| Buffer::from(bytes.clone()));
                 received.add(&bytes, keep);
@@ -219,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_chunk_is_what_is_left_of_a_piece_whatever_memory_it_lies_in() {
-        let large = vec![7; KEPT_MIN];
+        let large = vec![7; SHARE_MIN];
         for bytes in [b"abc".to_vec(), large] {
             for read in [0, 2] {
                 let (mut received, mut current) = (Received::default(), Current::default());

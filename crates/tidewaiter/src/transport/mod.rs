@@ -23,6 +23,7 @@ pub use group::{GroupListener, ReactorGroup};
 pub use listener::Listener;
 pub use serial::SerialPort;
 pub use standard::ResizeWatch;
+pub(crate) use stream::SHARE_MIN;
 pub use stream::{
     ConnectionTimeout, FileTransfer, IntoProducer, Pause, Producer, ProducerKind, Protocol,
     RemoteTransport, SourcePauser, Transport, TransportId,

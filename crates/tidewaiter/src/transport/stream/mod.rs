@@ -42,6 +42,7 @@ use producing::Registered;
 pub use protocol::Protocol;
 use relief::Waiting;
 pub use remote::RemoteTransport;
+pub(crate) use sending_now::SHARE_MIN;
 use state::{Ending, Event, Next, State};
 pub use timeout::ConnectionTimeout;
 use timing::Timing;

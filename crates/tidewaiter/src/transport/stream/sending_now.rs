@@ -22,7 +22,7 @@ const SEND_NOW_MIN: usize = 4 * 1024;
 
 /// A protocol that writes at least this many bytes of the data it receives sends them from the port's buffer. Smaller
 /// writes are copied and gathered: at 4 KiB, the copy costs no more than sharing the buffer.
-const SHARE_MIN: usize = 8 * 1024;
+pub(crate) const SHARE_MIN: usize = 8 * 1024;
 
 /// From so many lent bytes on, they are offered to the OS at once.
 const LENT_NOW_MIN: usize = 8 * 1024;
