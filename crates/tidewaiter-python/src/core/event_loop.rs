@@ -7,7 +7,7 @@ use std::time::Duration;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use tidewaiter::port::{ParsePortKindError, PortKind, PortOptions};
+use tidewaiter::port::{ParsePortKindError, PortKind};
 use tidewaiter::{Error, Reactor, Remote};
 
 use crate::core::failures::{no_turn, os_error};
@@ -17,10 +17,6 @@ use crate::core::lock::Waiting;
 use crate::core::ready::ReadyCalls;
 use crate::core::table::Table;
 use crate::core::timers::Timers;
-
-/// Programs like to send pieces of 64 KiB. A receive that does not fill its buffer has emptied the socket, so that no
-/// other one has to find that out.
-const SURGE_BYTES: usize = 68 * 1024;
 
 /// A reactor, and the Python objects that it calls.
 pub(crate) struct Loop {
@@ -45,10 +41,7 @@ impl Loop {
     pub(crate) fn open(port: Option<&str>) -> PyResult<Loop> {
         let waiting = Arc::new(Waiting::default());
         let released = Arc::clone(&waiting);
-        let mut options = PortOptions::default();
-        options.surge_bytes = SURGE_BYTES;
         let mut builder = Reactor::builder()
-            .port_options(options)
             .signals(false)
             .around_wait(move |wait| released.release(wait));
         if let Some(name) = port {

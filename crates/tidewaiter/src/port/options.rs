@@ -131,8 +131,11 @@ pub struct PortOptions {
     /// nothing follows it.
     pub receive_bytes: usize,
     /// The most bytes that one `Received` holds while bytes arrive in bulk: from a pipe that was full, or from
-    /// a connection that brings much without a pause. 64 KiB by default, less than 2 GiB; less than `receive_bytes`
+    /// a connection that brings much without a pause. 68 KiB by default, less than 2 GiB; less than `receive_bytes`
     /// counts as `receive_bytes`. On Linux, such a pipe is also enlarged to 256 KiB.
+    ///
+    /// Programs like to send 64 KiB at a time. With somewhat more memory, such a message does not fill it, so that no
+    /// further call has to find out that nothing follows.
     pub surge_bytes: usize,
     /// The most receive buffers of `receive_bytes` that the port has: 256 by default.
     ///
@@ -171,7 +174,7 @@ impl Default for PortOptions {
         PortOptions {
             kind: None,
             receive_bytes: 16 * 1024,
-            surge_bytes: 64 * 1024,
+            surge_bytes: 68 * 1024,
             receive_buffers: 256,
             submission_entries: 1024,
             completion_entries: 8192,

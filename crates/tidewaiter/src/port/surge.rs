@@ -2,10 +2,8 @@
 //! enlarged.
 
 use std::os::fd::BorrowedFd;
-use std::rc::Rc;
 
-use super::buffer::Pool;
-use super::{PortOptions, control};
+use super::control;
 
 /// A pipe that delivers this many bytes without a pause was full: the default capacity of pipes.
 const FULL_BYTES: usize = 64 * 1024;
@@ -17,19 +15,6 @@ const SURGE_BYTES: usize = 32 * 1024;
 /// A connection's surge ends after receiving no more than this with nothing behind it, so many times in a row.
 const CALM_BYTES: usize = 16 * 1024;
 const CALM_TIMES: u8 = 8;
-
-/// The number of large buffers kept for reuse, and of those that a program may keep without a copy: as many as a stream of tasks
-/// queues before it waits, with those that are received and sent meanwhile. A program that passes a surge on would otherwise
-/// copy into fresh memory. No more, so that they stay in the processor's cache.
-const WIDE_SPARE_MAX: usize = 8;
-
-/// Creates the pool of large buffers.
-pub(super) fn wide_pool(options: &PortOptions) -> Rc<Pool> {
-    Pool::new(
-        options.surge_bytes.max(options.receive_bytes),
-        WIDE_SPARE_MAX,
-    )
-}
 
 /// The number of bytes that arrived through a pipe or a connection since the last pause.
 ///

@@ -308,4 +308,4 @@ impl Checker {
 pub(crate) const HIGH_WATER: usize = 64 << 10;
 
 /// The default limit on the bytes of one receive.
-pub(crate) const RECEIVE: usize = 64 << 10;
+pub(crate) const RECEIVE: usize = 68 << 10;

@@ -10,14 +10,13 @@ use super::traffic::{IDLE_TURNS, SMALL_BYTES, Traffic};
 use crate::port::PortOptions;
 use crate::port::buffer::{Lease, Pool};
 use crate::port::datagram::SpareBatches;
+use crate::port::memory::wide_pool;
 use crate::port::table::Key;
 
 /// The number of receives, busy or not, that may hold memory in advance.
 const EAGER_ANY_MAX: usize = 64;
 /// The most bytes of memory that all receives may hold in advance: 1024 buffers of the usual size.
 const EAGER_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// The number of large buffers kept for reuse.
-const WIDE_SPARE_MAX: usize = 4;
 /// The memory for one datagram: more than an IP packet can carry.
 const DATAGRAM_BYTES: usize = 64 * 1024;
 /// The number of buffers for datagrams kept for reuse.
@@ -55,7 +54,6 @@ pub(super) struct ReceiveMemory {
 
 impl ReceiveMemory {
     pub(super) fn new(options: &PortOptions) -> ReceiveMemory {
-        let wide_bytes = options.surge_bytes.max(options.receive_bytes);
         let small_bytes = options.receive_bytes.min(SMALL_BYTES);
         let buffers = usize::from(options.receive_buffers);
         ReceiveMemory {
@@ -65,7 +63,7 @@ impl ReceiveMemory {
                     .saturating_add(options.receive_bytes / 16),
                 buffers,
             ),
-            wide: Pool::new(wide_bytes, WIDE_SPARE_MAX),
+            wide: wide_pool(options),
             small: Pool::new(small_bytes, buffers),
             datagram: Pool::new(DATAGRAM_BYTES, DATAGRAM_SPARE_MAX),
             spare_datagrams: Rc::default(),

@@ -5,10 +5,10 @@ use std::rc::Rc;
 use std::cell::{OnceCell, RefCell, RefMut};
 
 use super::super::buffer::{Lease, Pool};
+use super::super::memory::wide_pool;
 use super::super::messages::{SendTray, Tray};
 use super::super::options::PortOptions;
 use super::super::source::Source;
-use super::super::surge;
 use super::super::{Failure, Outcome};
 use super::sigpipe::Quiet;
 
@@ -64,7 +64,7 @@ impl Pools {
         Pools {
             pipe: Pool::new(bytes, spare),
             connection: Pool::new(bytes.saturating_add(bytes / 16), spare),
-            wide: surge::wide_pool(options),
+            wide: wide_pool(options),
             tray: OnceCell::new(),
             send_tray: OnceCell::new(),
         }

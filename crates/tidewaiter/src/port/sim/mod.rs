@@ -322,7 +322,7 @@ impl Builder {
     }
 
     /// Sets the most bytes in a sequenced packet that can be received, as
-    /// [`PortOptions::surge_bytes`] does on other ports: 64 KiB by default; less than `receive_bytes` counts as that.
+    /// [`PortOptions::surge_bytes`] does on other ports: 68 KiB by default; less than `receive_bytes` counts as that.
     pub fn surge_bytes(mut self, surge_bytes: usize) -> Builder {
         self.surge_bytes = surge_bytes;
         self

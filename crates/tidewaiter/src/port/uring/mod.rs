@@ -51,11 +51,11 @@ use super::event::Event;
 use super::file::FileCall;
 use super::foreign::Foreign;
 use super::listening::Listening;
+use super::memory::wide_pool;
 use super::messages::DatagramSocket;
 use super::serial;
 use super::socket::{Resource, SocketRepr, of_another_port};
 use super::source::Source;
-use super::surge;
 use super::table::Table;
 use super::waker::Waker;
 use super::{
@@ -204,7 +204,7 @@ impl Uring {
             buffers,
             wide: Wide {
                 usual: Pool::new(options.receive_bytes, SPARE_MAX),
-                pool: surge::wide_pool(options),
+                pool: wide_pool(options),
                 taken: 0,
             },
             datagrams: DatagramMemory::default(),

@@ -156,8 +156,9 @@ fn receiving_goes_on_while_the_program_keeps_every_buffer() {
 /// Method: fill the socket, then receive everything, until a wait has delivered several pieces.
 #[test]
 fn a_wait_receives_several_pieces_of_what_surges() {
+    let options = PortOptions::default();
     for allowed in KERNELS {
-        let mut harness = Harness::with(&PortOptions::default(), allowed);
+        let mut harness = Harness::with(&options, allowed);
         let (ours, mut theirs) = pair();
         theirs.set_nonblocking(true).expect("an option");
         // Left to itself, the kernel may take long to grow the receive buffer.
@@ -184,7 +185,7 @@ fn a_wait_receives_several_pieces_of_what_surges() {
                         assert_eq!(*byte, data[(received + index) % data.len()]);
                     }
                     received += piece.len();
-                    large += usize::from(piece.len() == 64 * 1024);
+                    large += usize::from(piece.len() == options.surge_bytes);
                 }
                 most = most.max(large);
             }
