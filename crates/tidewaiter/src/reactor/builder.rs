@@ -15,7 +15,7 @@ use super::run::Ending;
 use super::signals::Signals;
 use super::timers::Timers;
 use super::triggers::Triggers;
-use super::{AroundWait, Core, Life, Memory, Queued, Reactor, Resolver, Settings};
+use super::{AroundWait, Core, Life, Memory, Queued, Reactor, Resolver, Sends, Settings};
 use crate::port::sim::Sim;
 use crate::port::{Port, PortKind, PortOptions, Table};
 
@@ -224,7 +224,7 @@ impl ReactorBuilder {
             },
             life: Cell::new(Life::Idle),
             in_turn: Cell::new(false),
-            marks_unawaited: Cell::new(false),
+            sends: Sends::default(),
             ending: Ending::new(),
             counters: Counters::default(),
             port: RefCell::new(Some(port)),

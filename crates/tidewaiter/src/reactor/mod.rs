@@ -162,10 +162,18 @@ struct Core {
     settings: Settings,
     life: Cell<Life>,
     in_turn: Cell<bool>,
-    /// The answer of [`Reactor::marks_unawaited`].
-    marks_unawaited: Cell<bool>,
+    sends: Sends,
     ending: run::Ending,
     counters: Counters,
+}
+
+/// How a turn sends.
+#[derive(Default)]
+struct Sends {
+    /// The answer of [`Reactor::marks_unawaited`].
+    marks_unawaited: Cell<bool>,
+    /// A turn, and how many bytes of pull producers were sent in it before its end.
+    pressed: Cell<(u64, usize)>,
 }
 
 /// Code of the program that the loop has to run soon.
@@ -197,6 +205,10 @@ struct Memory {
     /// The bytes that a protocol is receiving right now.
     delivering: RefCell<Option<Buffer>>,
 }
+
+/// The most bytes of all pull producers that are sent within a turn, before its end: about as long as a turn takes that serves
+/// many connections.
+const PRESSED_IN_A_TURN_MAX: usize = 1 << 20;
 
 /// The maximum number of empty send queues kept for reuse.
 const STORAGE_MAX: usize = 256;
@@ -338,12 +350,24 @@ impl Reactor {
     /// Whether to mark a send that is submitted now if nobody waits for it: no code of the program runs before the next wait,
     /// which has no limit.
     pub(crate) fn marks_unawaited(&self) -> bool {
-        self.core.marks_unawaited.get()
+        self.core.sends.marks_unawaited.get()
     }
 
     /// Whether the writes of a turn are better sent at once than by an operation.
     pub(crate) fn sends_gathered_now(&self) -> bool {
         self.core.settings.sends_gathered_now
+    }
+
+    /// Whether so many bytes of a pull producer may be sent in this turn, before its end. Counts them if so.
+    pub(crate) fn may_press(&self, bytes: usize) -> bool {
+        let turn = self.counters().turns.get();
+        let (of, before) = self.core.sends.pressed.get();
+        let pressed = if of == turn { before + bytes } else { bytes };
+        let may = pressed <= PRESSED_IN_A_TURN_MAX;
+        if may {
+            self.core.sends.pressed.set((turn, pressed));
+        }
+        may
     }
 
     /// Whether bytes that would have to be copied can be offered to the OS at once.

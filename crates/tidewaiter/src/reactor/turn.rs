@@ -188,12 +188,13 @@ impl Reactor {
         let mut unflushed = self.core.unflushed.take();
         let marks = waits && self.core.settings.marks_unawaited;
         self.core
+            .sends
             .marks_unawaited
             .set(marks && unflushed.len() <= UNAWAITED_MAX);
         for live in unflushed.drain(..) {
             live.flush();
         }
-        self.core.marks_unawaited.set(false);
+        self.core.sends.marks_unawaited.set(false);
         // Flushing runs no callbacks, so none was added meanwhile; this keeps the allocation.
         self.core.unflushed.replace(unflushed);
     }

@@ -1,14 +1,18 @@
-//! Pull producers that write large pieces: the last partial segment of a piece is held back, but not for long.
+//! Pull producers that write large pieces: they are asked for more within a turn, and the last partial segment of a piece is
+//! held back, but not for long.
 
 use std::cell::{Cell, RefCell};
 use std::net::TcpStream;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use socket2::{Domain, SockRef, Type};
 use tidewaiter::{Producer, ProducerKind, Transport};
 
-use super::promises::support::{Countdown, Script, any_port, reactor, run_clean};
+use super::promises::support::{
+    Checker, Countdown, Script, any_port, pair, pattern, reactor, run_clean,
+};
 
 const PIECES: usize = 10;
 
@@ -93,4 +97,62 @@ fn partial_segments_of_large_pieces_are_held_back_while_pieces_follow() {
 #[test]
 fn partial_segments_of_small_pieces_are_not_held_back() {
     assert_eq!(held(1000), [false; PIECES + 1]);
+}
+
+/// Writes a pattern in pieces, and notes the turn in which it was asked for each.
+struct Pattern {
+    to: Transport,
+    left: Bytes,
+    asked_in: Rc<RefCell<Vec<u64>>>,
+}
+
+impl Producer for Pattern {
+    fn pause_producing(&mut self) {}
+
+    fn resume_producing(&mut self) {
+        let turn = self.to.reactor().metrics().turns;
+        self.asked_in.borrow_mut().push(turn);
+        let piece = self.left.len().min(64 * 1024);
+        self.to.write_bytes(self.left.split_to(piece));
+        if self.left.is_empty() {
+            self.to.unregister_producer();
+            self.to.lose_connection();
+        }
+    }
+}
+
+#[test]
+fn a_turn_asks_for_many_large_pieces_but_not_without_end() {
+    const TOTAL: usize = 16 << 20;
+    /// What is sent in a turn, and the piece that is left for an operation.
+    const ASKED_MAX: usize = (1 << 20) / (64 * 1024) + 1;
+    let (reactor, countdown) = (reactor(), Countdown::new(2));
+    let asked_in = Rc::new(RefCell::default());
+    let (notes, sent) = (Rc::clone(&asked_in), countdown.clone());
+    let client = Script::new()
+        .made(move |transport| {
+            let source = Pattern {
+                to: transport.clone(),
+                left: pattern(TOTAL).into(),
+                asked_in: Rc::clone(&notes),
+            };
+            transport.register_producer(source, ProducerKind::Pull);
+        })
+        .lost(move |transport, _| sent.hit(transport.reactor()));
+    let received = Rc::new(Checker::default());
+    let checks = Rc::clone(&received);
+    let server = Script::new()
+        .data(move |_, data| checks.take(data))
+        .lost(move |transport, _| countdown.hit(transport.reactor()));
+    let listener = pair(&reactor, client, server);
+    run_clean(&reactor);
+    drop(listener);
+    assert_eq!(received.received.get(), TOTAL);
+    let asked_in = asked_in.take();
+    let in_one_turn: Vec<usize> = asked_in.chunk_by(|a, b| a == b).map(<[u64]>::len).collect();
+    let most = in_one_turn.iter().max();
+    assert!(
+        most.is_some_and(|most| (2..=ASKED_MAX).contains(most)),
+        "{in_one_turn:?}"
+    );
 }

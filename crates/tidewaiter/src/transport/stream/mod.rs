@@ -425,7 +425,7 @@ impl Stream {
         if relieved {
             self.tell_congestion();
         } else if drained && pull {
-            self.tell_producer();
+            self.ask_producer();
         }
         self.follow(next);
         if drained {

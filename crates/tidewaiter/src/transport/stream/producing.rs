@@ -163,6 +163,39 @@ impl Stream {
         }
     }
 
+    /// Asks a pull producer for more, and again while it writes large pieces and the OS takes them at once. What is left in the
+    /// queue then is sent by an operation, whose completion asks the next time. To be called when the queue is sent.
+    pub(super) fn ask_producer(self: &Rc<Self>) {
+        // A turn for each piece would let a quick reader fall asleep in between, and waking it costs as much as many calls.
+        loop {
+            self.tell_producer();
+            if !self.press_piece() {
+                return;
+            }
+        }
+    }
+
+    /// Offers a large piece of a pull producer to the OS, if the turn may last that long. Returns whether all of it was taken.
+    fn press_piece(self: &Rc<Self>) -> bool {
+        if !self.reactor.sends_pressing() {
+            return false;
+        }
+        // Before the first piece leaves, so that the next one fills its last segment.
+        self.hold_ends_of_pieces();
+        let flow = self.flow.borrow();
+        let piece = flow.queue.len();
+        let pull = flow.producer.as_ref().is_some_and(Registered::is_pull);
+        let may = pull && piece >= LARGE_PIECE && self.is_free_to_send(&flow);
+        drop(flow);
+        if !may || !self.reactor.may_press(piece) {
+            return false;
+        }
+        self.offer_pieces().unwrap_or_else(|failure| {
+            self.send_failed(failure);
+            false
+        })
+    }
+
     /// While a pull producer writes one large piece after another, holds back the last partial segment of each piece,
     /// so that the next piece fills it: a partial segment costs both sides as much as a full one. To be called when
     /// the queue is sent and the producer, if there is one, has been asked for more.

@@ -163,33 +163,33 @@ impl Stream {
         copied
     }
 
-    /// Offers the queue to the OS, piece by piece. What is left is sent at the end of the turn.
+    /// Offers the queue to the OS. What is left is sent at the end of the turn.
     fn offer_queue(self: &Rc<Self>) {
+        let offers = self.sends_now(&self.flow.borrow());
+        if offers && let Err(failure) = self.offer_pieces() {
+            self.failed(failure);
+        }
+    }
+
+    /// Offers the queue to the OS, piece by piece, if an operation may follow; returns whether it took everything.
+    pub(super) fn offer_pieces(&self) -> Result<bool, Failure> {
         let mut flow = self.flow.borrow_mut();
-        while !flow.state.is_congested() && !flow.queue.has_messages() && self.sends_now(&flow) {
+        if flow.state.is_congested() || flow.queue.has_messages() {
+            return Ok(false);
+        }
+        while !flow.queue.is_empty() {
             let piece = flow.queue.first();
             let len = piece.len();
-            if len == 0 {
-                break;
-            }
-            match self.press(piece) {
-                Ok(bytes) => {
-                    flow.queue.note_sent(bytes);
-                    if bytes < len {
-                        return;
-                    }
-                }
-                Err(failure) => {
-                    drop(flow);
-                    return self.failed(failure);
-                }
+            let bytes = self.press(piece)?;
+            flow.queue.note_sent(bytes);
+            if bytes < len {
+                return Ok(false);
             }
         }
-        if flow.queue.is_empty() {
-            let storage = std::mem::take(&mut flow.queue);
-            drop(flow);
-            self.reactor.keep_storage(storage);
-        }
+        let storage = std::mem::take(&mut flow.queue);
+        drop(flow);
+        self.reactor.keep_storage(storage);
+        Ok(true)
     }
 
     /// Whether a write may go to the OS at once: no earlier bytes are queued or under way.
@@ -203,8 +203,13 @@ impl Stream {
     /// operation is what asks the producer for more.
     fn sends_now(&self, flow: &Flow) -> bool {
         let pull = flow.producer.as_ref().is_some_and(Registered::is_pull);
+        !pull && self.is_free_to_send(flow)
+    }
+
+    /// Whether nothing else is under way, so that a plain system call sends what is next.
+    pub(super) fn is_free_to_send(&self, flow: &Flow) -> bool {
         let free = !flow.is_sending() && flow.files.is_none();
-        flow.state.is_open() && free && !pull && self.link.sends_now
+        flow.state.is_open() && free && self.link.sends_now
     }
 
     /// Offers `data` to the OS and returns how many bytes it took. An error loses the connection.
