@@ -28,7 +28,7 @@ use crate::support::terminal::Terminal;
 /// How long a turn waits at most: what arrives at sockets that are not the reactor's does not wake it.
 const MOMENT: Duration = Duration::from_millis(10);
 
-/// What the original has, and its copies touch.
+/// The parts that the original has, and its copies touch.
 struct Parts {
     udp: DatagramTransport,
     unix: DatagramTransport,
@@ -38,7 +38,7 @@ struct Parts {
     packets: Transport,
 }
 
-/// What arrived at the connections of the original.
+/// The bytes that arrived at the connections of the original.
 type Arrived = Rc<RefCell<Vec<u8>>>;
 
 fn noting(arrived: &Arrived) -> Script {

@@ -124,7 +124,7 @@ impl Producer for Pattern {
 #[test]
 fn a_turn_asks_for_many_large_pieces_but_not_without_end() {
     const TOTAL: usize = 16 << 20;
-    /// What is sent in a turn, and the piece that is left for an operation.
+    /// The pieces that are sent in a turn, and the one that is left for an operation.
     const ASKED_MAX: usize = (1 << 20) / (64 * 1024) + 1;
     let (reactor, countdown) = (reactor(), Countdown::new(2));
     let asked_in = Rc::new(RefCell::default());

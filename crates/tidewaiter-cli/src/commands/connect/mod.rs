@@ -42,7 +42,7 @@ enum End {
 /// The state that both directions share: standard input to the connection, and the connection to standard output.
 #[derive(Default)]
 struct Join {
-    /// What we are connected to, as the user named it.
+    /// The place to connect to, as the user named it.
     place: String,
     /// Stop sending when the other side ends its output.
     end_with_peer: bool,
