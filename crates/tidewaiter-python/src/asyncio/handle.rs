@@ -68,24 +68,29 @@ impl Call {
             Some(context) => context,
             None => context::copy_of_current(args.py())?,
         };
-        Ok(Call {
-            context: OnceCell::from(context.unbind()),
+        Ok(Call::of(OnceCell::from(context.unbind()), callback, args))
+    }
+
+    fn of(
+        context: OnceCell<Py<PyAny>>,
+        callback: Bound<'_, PyAny>,
+        args: &Bound<'_, PyTuple>,
+    ) -> Call {
+        Call {
+            context,
             callback: callback.unbind(),
             args: (!args.is_empty()).then(|| args.clone().unbind()),
-        })
+        }
     }
 
     /// A call from a thread that as a rule has no values in its context.
     fn from_thread(callback: Bound<'_, PyAny>, args: &Bound<'_, PyTuple>) -> PyResult<Call> {
         let context = context::copy_of_current(args.py())?;
-        if !context.is_empty()? {
-            return Call::new(callback, args, Some(context));
-        }
-        Ok(Call {
-            context: OnceCell::new(),
-            callback: callback.unbind(),
-            args: (!args.is_empty()).then(|| args.clone().unbind()),
-        })
+        let kept = match context.is_empty()? {
+            true => OnceCell::new(),
+            false => OnceCell::from(context.unbind()),
+        };
+        Ok(Call::of(kept, callback, args))
     }
 
     /// Another reference to each part, the context included, which must be there.
