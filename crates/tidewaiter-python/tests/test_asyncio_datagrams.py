@@ -12,6 +12,7 @@ from support import WINDOWS, needs_fork, needs_posix, ports
 from test_asyncio_loop import LoopTestCase
 
 ADDRESS = "127.0.0.1"
+GROUP = "239.255.71.13"
 
 
 class Peer(asyncio.DatagramProtocol):
@@ -282,6 +283,18 @@ class Datagrams(DatagramTestCase):
         if "reuse_port" in options:
             self.open(local_addr=transport.get_extra_info("sockname"), reuse_port=True)
 
+    def test_datagrams_of_a_group_come_to_those_who_joined_it(self):
+        member = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        member.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(ADDRESS))
+        member.bind(("", 0))
+        port = member.getsockname()[1]
+        joined = socket.inet_aton(GROUP) + socket.inet_aton(ADDRESS)
+        member.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, joined)
+        transport, peer = self.open(sock=member)
+        transport.sendto(b"to all", (GROUP, port))
+        self.until(lambda: peer.received)
+        self.assertEqual(peer.received, [(b"to all", (ADDRESS, port))])
+
     def test_a_transports_socket_is_not_for_readers(self):
         transport, peer, _ = self.server()
         skt = transport.get_extra_info("socket")
@@ -362,6 +375,16 @@ class UnixDatagrams(DatagramTestCase):
         self.until(lambda: answered.received)
         self.assertEqual(heard.received, [(b"x", path)])
         self.assertEqual(answered.received, [(b"X", server)])
+
+    def test_the_loop_binds_and_connects_paths(self):
+        server, client = (os.path.join(self.folder, name) for name in ("server", "client"))
+        _, heard = self.open(Echo, local_addr=server, family=socket.AF_UNIX)
+        transport, answered = self.open(local_addr=client, remote_addr=server, family=socket.AF_UNIX)
+        transport.sendto(b"x")
+        self.until(lambda: answered.received)
+        self.assertEqual(heard.received, [(b"x", client)])
+        self.assertEqual(answered.received, [(b"X", server)])
+        self.assertEqual(transport.get_extra_info("peername"), server)
 
     def test_a_peer_that_is_not_there_is_an_error(self):
         _, (client, peer) = self.bound("client")
