@@ -64,9 +64,10 @@ class PythonComparison(Comparison):
         """Makes a run with further variables in the environment."""
         command = [*self.python, str(self.program(peer)), workload.task, *peer.arguments]
         environment = os.environ | peer.environment | environment
-        return run(command, workload, environment, self._drive(workload, clock), clock)
+        return run(command, workload, environment, self.drive_by(workload, clock), clock)
 
-    def _drive(self, workload: Workload, clock: Clock) -> Drive:
+    def drive_by(self, workload: Workload, clock: Clock) -> Drive:
+        """Drives a workload's server by its load program."""
         if _is_for_wrk(workload):
             return partial(_drive_wrk, workload.load, max(1, round(self.seconds)), clock=clock)
         load = [*workload.load, "--duration", str(int(self.seconds * 1000))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.python import WRK
 from harness.workload import LATENCIES, PEAK, RATE, Aim, Figure, Peer, Workload
+from uvloops import CLIENT
 
 # The prefix of the names of all workloads.
 PREFIX = "asyncio-"
@@ -76,6 +77,12 @@ def _web(name: str) -> Workload:
     return _served(name, name, (WRK, "--threads", "1", "--connections", "64"), _aims(1 / 1.1), "request")
 
 
+def _uvloops(task: str, *options: str, by: tuple[str, ...] = (RLOOP,)) -> Workload:
+    """uvloop's own benchmark."""
+    load = (CLIENT, *options)
+    return Workload(f"{PREFIX}{task}", task, "CPU us/message", (RATE, PEAK), load, aims=_aims(1, *by))
+
+
 def _call(task: str, *figures: Figure) -> Workload:
     return Workload(f"{PREFIX}{task}", task, "CPU ns", figures, aims=_aims(0.9))
 
@@ -126,5 +133,9 @@ WORKLOADS = (
     _web("uvicorn-h11"),
     _web("uvicorn-httptools"),
     _web("aiohttp"),
+    _uvloops("uvloops-sockets"),
+    _uvloops("uvloops-streams"),
+    _uvloops("uvloops-protocol"),
+    _uvloops("uvloops-tls", "--ssl", by=()),
     Workload(f"{PREFIX}idle-memory", "echo", "bytes/connection", (PEAK,), _IDLE, per="memory", aims=_aims(1)),
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -17,9 +18,11 @@ sys.path.insert(0, str(HERE.parent))
 
 import windows
 
+import uvloops
 from catalogue import PEERS, PREFIX, WORKLOADS
 from harness.program import compare, options
 from harness.python import PythonComparison, PythonUnderWine
+from harness.runs import Clock, Drive
 from harness.workload import Peer, Workload
 
 
@@ -48,6 +51,12 @@ class Loops(PythonComparison):
         if os.name == "nt":
             return workload.name in windows.NAMES
         return workload.name not in windows.NOT_ELSEWHERE
+
+    def drive_by(self, workload: Workload, clock: Clock) -> Drive:
+        client, *options = workload.load or (None,)
+        if client == uvloops.CLIENT:
+            return partial(uvloops.drive, options, self.seconds, clock=clock)
+        return super().drive_by(workload, clock)
 
 
 class LoopsUnderWine(PythonUnderWine, Loops):

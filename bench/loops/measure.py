@@ -28,11 +28,14 @@ def main() -> None:
     arguments = parser.parse_args()
     import asyncio
 
+    import uvloops
     from children import CHILDREN
     from clocks import CLOCKS
     from harness.told import tell
     from servers import SERVERS
 
+    if arguments.task in uvloops.SERVERS:
+        uvloops.serve(arguments.task, arguments.loop)
     workload = (SERVERS | CLOCKS | CHILDREN).get(arguments.task)
     if workload is None:
         tell(unsupported=True)

@@ -40,6 +40,7 @@ fn prepared(context: &Context, options: &[&str]) -> Result<Step, Stop> {
     match (program, options.contains(&UNDER_WINE)) {
         (RUNTIMES, false) => interpreter().map(run_by),
         (RUNTIMES, true) => under_wine(context, run_by(interpreter()?)),
+        (LOOPS, false) => python::with_uvloops_benchmark(context, run_by(python::bench(context)?)),
         (_, false) => python::bench(context).map(run_by),
         (_, true) => python::bench_under_wine(context, run_by(interpreter()?)),
     }

@@ -6,7 +6,8 @@ use crate::context::{Context, output};
 use crate::install::install;
 use crate::machine::ring_allowed;
 use crate::python::environment::{
-    Environment, Requirements, fetch, fingerprint, folder, interpreter, kept, pip, unzip,
+    Environment, INTERPRETER, Requirements, fetch, fingerprint, folder, interpreter, kept,
+    only_file, pip, unzip,
 };
 use crate::python::{CONFORMANCE, DEBUG, not_windows, wheel};
 use crate::runner::{Step, Stop, Tally};
@@ -131,23 +132,47 @@ pub(super) fn pytest(context: &Context) -> Result<PathBuf, Stop> {
 
 /// Downloads the source packages that have the tests.
 fn sources(context: &Context) -> Result<PathBuf, Stop> {
-    let requirements = Requirements::read(context, "suites")?;
+    source_packages(context, "suites", SOURCES)
+}
+
+/// The folder of uvloop's source package, unpacked, of the version that is measured.
+pub(super) fn uvloops_source(context: &Context) -> Result<PathBuf, Stop> {
+    let packed = only_file(&source_packages(context, "bench", &["uvloop"])?)?;
+    let unpacked = folder(context, "uvloop-source");
+    kept(&unpacked, &fingerprint(&packed)?, || {
+        Step::new(context, INTERPRETER, &["-m", "tarfile", "--extract"])
+            .path(&packed)
+            .path(&unpacked)
+            .run(context)
+            .map(drop)
+    })?;
+    only_file(&unpacked)
+}
+
+/// Downloads the source packages of projects, in the versions that `requirements/LIST.txt` names.
+fn source_packages(
+    context: &Context,
+    list: &'static str,
+    projects: &[&str],
+) -> Result<PathBuf, Stop> {
+    let requirements = Requirements::read(context, list)?;
     let versions: Vec<&str> = requirements
         .text
         .lines()
+        .filter_map(|line| line.split(' ').next())
         .filter(|line| {
-            SOURCES
+            projects
                 .iter()
                 .any(|name| line.split("==").next() == Some(name))
         })
         .collect();
     let key = format!("{}{}", interpreter(context)?, versions.join(" "));
-    let sources = folder(context, "suites-sources");
+    let sources = folder(context, &format!("{list}-sources"));
     kept(&sources, &key, || {
-        let names = SOURCES.join(",");
+        let names = projects.join(",");
         let download = ["download", "--no-deps", "--no-binary", &names, "--dest"];
         let step = pip(context, &download).path(&sources).args(&versions);
-        fetch(context, step, "the foreign suites")
+        fetch(context, step, &format!("the sources of {names}"))
     })?;
     Ok(sources)
 }

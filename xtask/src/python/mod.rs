@@ -42,6 +42,14 @@ pub(crate) fn bench(context: &Context) -> Result<PathBuf, Stop> {
     Environment::ready(context, "bench", Some(&wheel)).map(|python| python.interpreter())
 }
 
+/// Gives a comparison of asyncio's loops what uvloop's own benchmark takes. uvloop does not run on Windows.
+pub(crate) fn with_uvloops_benchmark(context: &Context, step: Step) -> Result<Step, Stop> {
+    if cfg!(windows) {
+        return Ok(step);
+    }
+    Ok(step.env("UVLOOP_SOURCE", asyncio::uvloops_source(context)?))
+}
+
 /// Downloads all packages that the lanes on this system need.
 pub(crate) fn ready(context: &Context) -> Result<(), Stop> {
     tools(context)?;
