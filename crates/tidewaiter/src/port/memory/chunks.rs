@@ -14,7 +14,7 @@ const GATHER_BYTES: usize = 16 * 1024;
 
 #[derive(Debug)]
 enum Chunk {
-    /// Our own memory: later small writes are appended while it has room.
+    /// Our own memory.
     Owned(Vec<u8>),
     /// Memory shared with the caller: passed on without copying.
     Shared(Bytes),
@@ -44,12 +44,14 @@ pub struct Chunks {
 
 #[derive(Debug, Default)]
 struct Storage {
+    /// The pieces before `gathered`.
     list: VecDeque<Chunk>,
-    /// The number of bytes of the first chunk that have been taken.
+    /// The last piece, unless it is empty: small writes are appended while it has room. Most queues have no other one, so
+    /// it is apart from the list, and its memory stays for the next write.
+    gathered: Vec<u8>,
+    /// The number of bytes of the first piece that have been taken.
     start: usize,
     len: usize,
-    /// Memory of a chunk that is gone, for the next small write.
-    spare: Vec<u8>,
     /// The program's memory whose bytes were sent. It is dropped at a point where the program's
     /// code may run.
     sent: VecDeque<Bytes>,
@@ -60,37 +62,64 @@ struct Storage {
 }
 
 impl Storage {
-    /// Keeps `memory` for the next small write, unless it is too large for a reserve.
-    fn keep(&mut self, mut memory: Vec<u8>) {
-        if memory.capacity() <= GATHER_BYTES && memory.capacity() > self.spare.capacity() {
-            memory.clear();
-            self.spare = memory;
-        }
-    }
-
     /// Takes the first `count` bytes off the queue, and keeps the program's memory among them in
     /// `sent`.
-    fn take_off(&mut self, mut count: usize) {
+    fn take_off(&mut self, count: usize) {
         self.len -= count;
         if self.messages.is_some() {
             self.take_off_messages(count);
         }
-        while count > 0
-            && let Some(first) = self.list.front()
-        {
-            let left = first.as_slice().len() - self.start;
-            if count < left {
-                self.start += count;
-                return;
+        let mut taken = self.start + count;
+        if !self.list.is_empty() {
+            taken = self.take_off_list(taken);
+        }
+        if self.list.is_empty() && taken == self.gathered.len() {
+            taken = 0;
+            self.gathered.clear();
+            if self.gathered.capacity() > GATHER_BYTES {
+                // It is too large for a reserve.
+                self.gathered = Vec::new();
             }
-            count -= left;
-            self.start = 0;
+        }
+        self.start = taken;
+    }
+
+    /// Drops the pieces of the list that lie within the first `taken` bytes. Returns how many of these are left.
+    fn take_off_list(&mut self, mut taken: usize) -> usize {
+        while let Some(first) = self.list.front()
+            && first.as_slice().len() <= taken
+        {
+            taken -= first.as_slice().len();
             match self.list.pop_front() {
                 Some(Chunk::Owned(memory)) => self.keep(memory),
                 Some(Chunk::Shared(bytes)) => self.sent.push_back(bytes),
                 Some(Chunk::Received(_)) | None => {}
             }
         }
+        taken
+    }
+
+    /// Keeps `memory` for the next small write, unless there is some or it is too large for a reserve.
+    fn keep(&mut self, mut memory: Vec<u8>) {
+        if self.gathered.capacity() == 0 && memory.capacity() <= GATHER_BYTES {
+            memory.clear();
+            self.gathered = memory;
+        }
+    }
+
+    /// Ends the piece that gathers small writes.
+    fn end_gathered(&mut self) {
+        if !self.gathered.is_empty() {
+            let gathered = std::mem::take(&mut self.gathered);
+            self.list.push_back(Chunk::Owned(gathered));
+        }
+    }
+
+    /// Appends a copy of `data`, of which none fits into the piece that gathers small writes.
+    #[inline(never)]
+    fn begin_gathered(&mut self, data: &[u8]) {
+        self.end_gathered();
+        self.gathered.extend_from_slice(data);
     }
 
     #[cold]
@@ -120,6 +149,12 @@ impl Storage {
         }
     }
 
+    /// The pieces, the first one with the bytes that have been taken.
+    fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let gathered = Some(&*self.gathered).filter(|gathered| !gathered.is_empty());
+        self.list.iter().map(Chunk::as_slice).chain(gathered)
+    }
+
     fn drop_sent(&mut self) {
         while let Some(bytes) = self.sent.pop_front() {
             drop(bytes);
@@ -143,6 +178,21 @@ impl Drop for Storage {
         self.take_off(self.len);
         self.drop_sent_caught();
     }
+}
+
+impl Drop for Chunks {
+    /// Inlined check: most queues that are dropped are empty.
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(storage) = self.storage.take() {
+            drop_storage(storage);
+        }
+    }
+}
+
+#[inline(never)]
+fn drop_storage(storage: Box<Storage>) {
+    drop(storage);
 }
 
 /// The name of these drops in the log if one panics.
@@ -170,9 +220,9 @@ impl Chunks {
     /// The number of separate pieces of memory that hold the bytes.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.storage
-            .as_ref()
-            .map_or(0, |storage| storage.list.len())
+        self.storage.as_ref().map_or(0, |storage| {
+            storage.list.len() + usize::from(!storage.gathered.is_empty())
+        })
     }
 
     /// Says that nobody waits until these bytes are sent: a wait that begins before any code of the program runs need not end
@@ -192,21 +242,19 @@ impl Chunks {
     }
 
     /// Appends a copy of `data`.
-    pub fn extend_from_slice(&mut self, mut data: &[u8]) {
+    pub fn extend_from_slice(&mut self, data: &[u8]) {
         if data.is_empty() {
             return;
         }
         let storage = self.storage.get_or_insert_default();
         storage.grow(data.len());
-        if let Some(Chunk::Owned(last)) = storage.list.back_mut() {
-            let room = GATHER_BYTES.saturating_sub(last.len()).min(data.len());
-            last.extend_from_slice(&data[..room]);
-            data = &data[room..];
-        }
-        if !data.is_empty() {
-            let mut chunk = std::mem::take(&mut storage.spare);
-            chunk.extend_from_slice(data);
-            storage.list.push_back(Chunk::Owned(chunk));
+        let gathered = &mut storage.gathered;
+        let room = GATHER_BYTES.saturating_sub(gathered.len());
+        if !gathered.is_empty() && room < data.len() {
+            gathered.extend_from_slice(&data[..room]);
+            storage.begin_gathered(&data[room..]);
+        } else {
+            gathered.extend_from_slice(data);
         }
     }
 
@@ -225,6 +273,7 @@ impl Chunks {
         if len > 0 {
             let storage = self.storage.get_or_insert_default();
             storage.grow(len);
+            storage.end_gathered();
             storage.list.push_back(chunk);
         }
     }
@@ -285,10 +334,11 @@ impl Chunks {
     /// The queued bytes, piece by piece from the front. No piece is empty.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
         let storage = self.storage.as_deref();
-        let (list, mut start) = storage.map_or_else(Default::default, |storage| {
-            (storage.list.iter(), storage.start)
-        });
-        list.map(move |chunk| &chunk.as_slice()[std::mem::take(&mut start)..])
+        let mut start = storage.map_or(0, |storage| storage.start);
+        storage
+            .into_iter()
+            .flat_map(Storage::pieces)
+            .map(move |piece| &piece[std::mem::take(&mut start)..])
     }
 
     /// The first piece of the queued bytes. Empty if there is none.
@@ -296,8 +346,11 @@ impl Chunks {
         let Some(storage) = &self.storage else {
             return &[];
         };
-        let front = storage.list.front();
-        front.map_or(&[], |chunk| &chunk.as_slice()[storage.start..])
+        let first = match storage.list.front() {
+            Some(chunk) => chunk.as_slice(),
+            None => &storage.gathered,
+        };
+        &first[storage.start..]
     }
 
     /// Drops the first `count` bytes, or all if there are fewer.
@@ -367,6 +420,9 @@ impl Chunks {
         let into = self.storage.get_or_insert_default();
         into.start = std::mem::take(&mut from.start);
         while into.list.len() < max_count && into.len < max_bytes {
+            if from.list.is_empty() {
+                from.end_gathered();
+            }
             let Some(chunk) = from.list.pop_front() else {
                 break;
             };
@@ -409,6 +465,7 @@ impl Chunks {
         }
         into.len += std::mem::take(&mut from.len);
         into.start = std::mem::take(&mut from.start);
+        from.end_gathered();
         while let Some(chunk) = from.list.pop_back() {
             into.list.push_front(chunk);
         }
@@ -498,6 +555,22 @@ mod tests {
         let mut part = Chunks::new();
         part.take_from(&mut chunks, 2, usize::MAX);
         assert_eq!((part.count(), part.len()), (2, 4 * GATHER_BYTES + 2000));
+    }
+
+    #[test]
+    fn the_memory_of_a_small_write_serves_the_next_one_and_that_of_a_large_one_is_freed() {
+        let mut chunks = Chunks::from(b"abc".as_slice());
+        let memory = chunks.first().as_ptr();
+        chunks.note_sent(2);
+        assert_eq!((chunks.first(), chunks.count()), (b"c".as_slice(), 1));
+        chunks.note_sent(1);
+        assert_eq!((chunks.first(), chunks.count()), (b"".as_slice(), 0));
+        chunks.extend_from_slice(b"de");
+        assert_eq!(chunks.first().as_ptr(), memory);
+        chunks.extend_from_slice(&vec![1; 2 * GATHER_BYTES]);
+        chunks.note_sent(chunks.len());
+        let storage = chunks.storage.as_ref().expect("it stays");
+        assert!(storage.gathered.capacity() <= GATHER_BYTES);
     }
 
     #[test]
