@@ -83,21 +83,25 @@ impl Pending {
         }
     }
 
-    /// The unsent rest of a send.
-    pub(super) fn into_unsent(self) -> Chunks {
-        match self.work {
-            Work::Send(chunks) | Work::SendMessages(chunks) => chunks,
-            _ => Chunks::new(),
+    /// The completion that reports `outcome` while the operation continues.
+    #[inline(always)]
+    pub(super) fn completion(&self, outcome: Outcome) -> Completion {
+        Completion {
+            token: self.token,
+            operation: self.operation,
+            kind: self.kind(),
+            result: Ok(outcome),
+            more: true,
+            unsent: Chunks::new(),
         }
     }
 
-    /// The completion of a cancelled operation.
-    pub(super) fn into_cancelled(self) -> Completion {
+    /// The operation's last completion. It returns the unsent rest of a send.
+    pub(super) fn into_last(self, result: Result<Outcome, Failure>) -> Completion {
         let (token, operation, kind) = (self.token, self.operation, self.kind());
-        let (result, unsent) = match self.work {
-            Work::SendDatagrams(batch) => (Ok(Outcome::DatagramsSent(batch)), Chunks::new()),
-            Work::SendFile(sending) => (sending.result(Some(Failure::Cancelled)), Chunks::new()),
-            _ => (Err(Failure::Cancelled), self.into_unsent()),
+        let unsent = match self.work {
+            Work::Send(chunks) | Work::SendMessages(chunks) => chunks,
+            _ => Chunks::new(),
         };
         Completion {
             token,
@@ -107,5 +111,15 @@ impl Pending {
             more: false,
             unsent,
         }
+    }
+
+    /// The completion of a cancelled operation.
+    pub(super) fn into_cancelled(mut self) -> Completion {
+        let result = match &mut self.work {
+            Work::SendDatagrams(batch) => Ok(Outcome::DatagramsSent(std::mem::take(batch))),
+            Work::SendFile(sending) => sending.result(Some(Failure::Cancelled)),
+            _ => Err(Failure::Cancelled),
+        };
+        self.into_last(result)
     }
 }

@@ -15,6 +15,7 @@ use super::entry::Entry;
 /// a connection also enters the processor's cache, and is used again when the answer is sent.
 const RECEIVED_MIN: usize = 8 * 1024;
 
+#[inline(always)]
 pub(super) fn attempt(entry: &mut Entry, tools: &mut Tools) -> Attempt {
     let mut lease = tools.pools.lease(&entry.source, entry.surge.is_wide());
     match receive(&entry.source, &mut lease) {
@@ -48,6 +49,7 @@ pub(super) fn attempt(entry: &mut Entry, tools: &mut Tools) -> Attempt {
     }
 }
 
+#[inline(always)]
 fn receive(source: &Source, lease: &mut Lease) -> Called<usize> {
     let memory = lease.as_mut_slice();
     let (call, received) = match source {

@@ -4,6 +4,7 @@ use std::io::IoSlice;
 
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::SendAncillaryBuffer;
+use socket2::Socket;
 
 use super::super::calls::PRESSED_BYTES_MAX;
 use super::super::chunks::Chunks;
@@ -22,11 +23,14 @@ impl Entry {
     /// known to be full.
     #[inline(always)]
     pub(super) fn send_now(&mut self, pieces: &[IoSlice<'_>]) -> Result<usize, Failure> {
+        let Source::Stream(socket) = &self.source else {
+            return Ok(0);
+        };
         let may_succeed = self.output.is_none() && (self.writable || !self.watched);
-        if !may_succeed || !matches!(self.source, Source::Stream(_)) {
+        if !may_succeed {
             return Ok(0);
         }
-        match send(&self.source, pieces, &mut None) {
+        match send_to_socket(socket, pieces) {
             Ok(bytes) => {
                 let asked: usize = pieces.iter().map(|piece| piece.len()).sum();
                 self.writable = bytes == asked || !self.short_is_all;
@@ -97,20 +101,28 @@ fn gather<'a>(chunks: &'a Chunks, pieces: &mut [IoSlice<'a>]) -> (usize, usize) 
     (count, bytes)
 }
 
+#[inline(always)]
+fn send_to_socket(socket: &Socket, pieces: &[IoSlice<'_>]) -> rustix::io::Result<usize> {
+    match pieces {
+        // `send` spares the kernel the list of pieces.
+        [piece] => retry_on_intr(|| rustix::net::send(socket, piece, sigpipe::SEND_FLAGS)),
+        _ => send_pieces(socket, pieces),
+    }
+}
+
+#[inline(never)]
+fn send_pieces(socket: &Socket, pieces: &[IoSlice<'_>]) -> rustix::io::Result<usize> {
+    let mut control = SendAncillaryBuffer::default();
+    retry_on_intr(|| rustix::net::sendmsg(socket, pieces, &mut control, sigpipe::SEND_FLAGS))
+}
+
 fn send(
     source: &Source,
     pieces: &[IoSlice<'_>],
     quiet: &mut Option<Quiet>,
 ) -> rustix::io::Result<usize> {
     if let Source::Stream(socket) | Source::Duplex(socket) = source {
-        return retry_on_intr(|| match pieces {
-            // `send` spares the kernel the list of pieces.
-            [piece] => rustix::net::send(socket, piece, sigpipe::SEND_FLAGS),
-            _ => {
-                let mut control = SendAncillaryBuffer::default();
-                rustix::net::sendmsg(socket, pieces, &mut control, sigpipe::SEND_FLAGS)
-            }
-        });
+        return send_to_socket(socket, pieces);
     }
     let quiet = quiet.get_or_insert_with(Quiet::new);
     let sent = retry_on_intr(|| match pieces {

@@ -3,13 +3,12 @@
 use std::io;
 use std::time::Duration;
 
-use super::super::chunks::Chunks;
 use super::super::table::{Key, Table};
-use super::super::{Completion, RequestKind, control};
+use super::super::{Completion, Failure, Outcome, RequestKind, control};
 use super::accept::ACCEPTS_MAX;
 use super::attempt::{Attempt, Tools};
 use super::entry::{Direction, Entry};
-use super::pending::{Pending, Work};
+use super::pending::Work;
 use super::selector::Ended;
 use super::watch::FOREIGN;
 use super::{
@@ -142,6 +141,7 @@ impl PollPort {
 }
 
 /// Attempts the operations of a handle that may succeed now, until there are `limit` completions.
+#[inline(always)]
 fn visit(
     entry: &mut Entry,
     operations: &mut Table<Place>,
@@ -151,16 +151,15 @@ fn visit(
 ) {
     // Input first: the kernel reports a connection's error once, and the receiver needs it most.
     for direction in [Direction::Input, Direction::Output, Direction::HangUp] {
+        if !entry.is_due(direction) {
+            continue;
+        }
         let mut attempts = attempts_max(entry, direction);
         while attempts > 0
-            && entry.is_due(direction)
             && completions.len() < limit
-            && let Some(completion) = attempt(entry, direction, tools)
+            && attempt(entry, direction, operations, tools, completions)
+            && entry.is_due(direction)
         {
-            if !completion.more {
-                operations.remove(completion.operation.0);
-            }
-            completions.push(completion);
             attempts -= 1;
         }
     }
@@ -174,11 +173,71 @@ fn attempts_max(entry: &Entry, direction: Direction) -> usize {
     }
 }
 
-/// Attempts the operation in `direction`. If it ends, the next waiting one takes its place.
-fn attempt(entry: &mut Entry, direction: Direction, tools: &mut Tools) -> Option<Completion> {
-    let pending = entry.slot(direction).as_mut()?;
-    let (operation, token, kind) = (pending.operation, pending.token, pending.kind());
-    let attempt = match &mut pending.work {
+/// Attempts the operation in `direction`, and appends its completion if there is one; returns whether there is.
+#[inline(never)]
+fn attempt(
+    entry: &mut Entry,
+    direction: Direction,
+    operations: &mut Table<Place>,
+    tools: &mut Tools,
+    completions: &mut Vec<Completion>,
+) -> bool {
+    match entry.slot(direction) {
+        None => false,
+        Some(pending) if matches!(pending.work, Work::Receive) => {
+            let attempt = receive::attempt(entry, tools);
+            report(entry, direction, operations, attempt, completions)
+        }
+        Some(_) => {
+            let attempt = attempt_other(entry, direction, tools);
+            report(entry, direction, operations, attempt, completions)
+        }
+    }
+}
+
+/// Appends the completion that comes of an attempt; returns whether there is one. If the operation ends, the next waiting one
+/// takes its place.
+#[inline(always)]
+fn report(
+    entry: &mut Entry,
+    direction: Direction,
+    operations: &mut Table<Place>,
+    attempt: Attempt,
+    completions: &mut Vec<Completion>,
+) -> bool {
+    let Some(pending) = entry.slot(direction) else {
+        return false;
+    };
+    match attempt {
+        Attempt::NotReady => return false,
+        Attempt::More(outcome) => completions.push(pending.completion(outcome)),
+        Attempt::Last(result) => completions.extend(end(entry, direction, operations, result)),
+    }
+    true
+}
+
+/// Ends the operation in `direction`. The next waiting one takes its place.
+#[inline(never)]
+fn end(
+    entry: &mut Entry,
+    direction: Direction,
+    operations: &mut Table<Place>,
+    result: Result<Outcome, Failure>,
+) -> Option<Completion> {
+    let pending = entry.slot(direction).take()?;
+    operations.remove(pending.operation.0);
+    entry.under_way.remove(pending.kind());
+    entry.promote();
+    Some(pending.into_last(result))
+}
+
+/// Attempts an operation that is no receive of a stream. It stays out of line, so that these do not pay for it.
+#[inline(never)]
+fn attempt_other(entry: &mut Entry, direction: Direction, tools: &mut Tools) -> Attempt {
+    let Some(pending) = entry.slot(direction) else {
+        return Attempt::NotReady;
+    };
+    match &mut pending.work {
         Work::Accept => accept::attempt(entry),
         Work::AcceptOne => match accept::attempt(entry) {
             Attempt::More(accepted) => Attempt::Last(Ok(accepted)),
@@ -202,25 +261,5 @@ fn attempt(entry: &mut Entry, direction: Direction, tools: &mut Tools) -> Option
         Work::SendDatagrams(_) => send_datagrams::attempt(entry, tools),
         Work::SendFile(_) => send_file::attempt(entry, tools),
         Work::SendMessages(_) => messages::send(entry),
-    };
-    let (result, more) = match attempt {
-        Attempt::NotReady => return None,
-        Attempt::More(outcome) => (Ok(outcome), true),
-        Attempt::Last(result) => (result, false),
-    };
-    let mut unsent = Chunks::new();
-    if !more {
-        entry.under_way.remove(kind);
-        let pending = entry.slot(direction).take();
-        unsent = pending.map(Pending::into_unsent).unwrap_or_default();
-        entry.promote();
     }
-    Some(Completion {
-        token,
-        operation,
-        kind,
-        result,
-        more,
-        unsent,
-    })
 }
