@@ -235,6 +235,7 @@ impl Pending {
     }
 
     /// The completion that reports `outcome` while the operation continues.
+    #[inline(always)]
     pub(super) fn completion(&self, key: Key, outcome: Outcome) -> Completion {
         Completion {
             token: self.token,
@@ -247,6 +248,7 @@ impl Pending {
     }
 
     /// The operation's last completion. The kernel must be done with it.
+    #[inline(always)]
     pub(super) fn last(&mut self, key: Key, mut result: Result<Outcome, Failure>) -> Completion {
         let unsent = match &mut self.work {
             Work::Send { chunks, .. } => std::mem::take(chunks),

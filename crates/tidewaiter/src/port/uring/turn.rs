@@ -234,19 +234,51 @@ impl Uring {
         }
     }
 
+    #[inline(always)]
     fn finish_operation(&mut self, cqe: Cqe, limit: usize, completions: &mut Vec<Completion>) {
         let key = Key::from_u64(cqe.user_data);
-        let Some(mut pending) = self.operations.get_mut(key).filter(|one| one.lent) else {
-            self.stale += 1;
-            if let Some(id) = cqe.buffer() {
-                self.buffers.untaken(id);
-            }
-            return;
+        let Some(pending) = self.operations.get_mut(key).filter(|one| one.lent) else {
+            return self.finish_stale(cqe);
         };
         pending.lent = cqe.more();
-        let next = match (pending.stage, &pending.work) {
-            (Stage::Started, Work::Receive { .. }) => receive::finish(pending, cqe, &self.buffers),
-            (Stage::Started, Work::Send { .. }) => send::finish(pending, cqe),
+        // `follow` is compiled for each of these, so that the bytes of a stream move once.
+        match (pending.stage, &pending.work) {
+            (Stage::Started, Work::Receive { .. }) => {
+                let next = receive::finish(pending, cqe, &self.buffers);
+                self.follow(key, cqe, next, completions);
+            }
+            (Stage::Started, Work::Send { .. }) => {
+                let next = send::finish(pending, cqe);
+                self.follow(key, cqe, next, completions);
+            }
+            _ => {
+                let next = self.finish_other(key, cqe, limit, completions);
+                self.follow(key, cqe, next, completions);
+            }
+        }
+    }
+
+    #[cold]
+    fn finish_stale(&mut self, cqe: Cqe) {
+        self.stale += 1;
+        if let Some(id) = cqe.buffer() {
+            self.buffers.untaken(id);
+        }
+    }
+
+    /// Processes a completion that is none of a stream's receive or send. It stays out of line, so that these do not pay for
+    /// it.
+    #[inline(never)]
+    fn finish_other(
+        &mut self,
+        key: Key,
+        cqe: Cqe,
+        limit: usize,
+        completions: &mut Vec<Completion>,
+    ) -> Next {
+        let pending = self.operations.get_mut(key);
+        let pending = pending.expect("it was there a moment ago");
+        match (pending.stage, &pending.work) {
             (Stage::Started, Work::Accept { .. }) => accept::finish(pending, cqe),
             (Stage::Started, Work::Connect(_)) => connect::finish(pending, cqe),
             (Stage::Polling, Work::Connect(_)) => connect::finish_poll(pending, &self.handles, cqe),
@@ -262,30 +294,6 @@ impl Uring {
             (Stage::Polling, Work::Accept { .. } | Work::Send { .. }) => {
                 start_after_poll(pending, cqe)
             }
-            _ => {
-                let next = self.finish_rare(key, cqe, completions);
-                let rare = self.operations.get_mut(key);
-                pending = rare.expect("it was there a moment ago");
-                next
-            }
-        };
-        let cancelled = matches!(next, Next::End(Err(Failure::Cancelled)));
-        if cancelled && self.phase == Phase::Suspending && !pending.cancelled {
-            pending.park();
-            return;
-        }
-        if cqe.more() && pending.is_to_be_taken_back() {
-            self.push_cancel(key);
-        }
-        self.report(key, next, completions);
-    }
-
-    /// Processes a completion of work other than that of streams. It stays out of line, so that streams do not pay for it.
-    #[inline(never)]
-    fn finish_rare(&mut self, key: Key, cqe: Cqe, completions: &mut Vec<Completion>) -> Next {
-        let pending = self.operations.get_mut(key);
-        let pending = pending.expect("it was there a moment ago");
-        match (pending.stage, &pending.work) {
             (_, Work::ReceiveDatagrams { .. }) => {
                 self.finish_receiving_datagrams(key, cqe, completions)
             }
@@ -305,20 +313,34 @@ impl Uring {
             (_, Work::SendMessages { .. }) => messages::send(pending, cqe),
             (Stage::Polling, _) => start_after_poll(pending, cqe),
             (Stage::Started | Stage::Immediate, _) => {
-                unreachable!("the kernel never gets such work")
+                unreachable!("the kernel never gets such work, or it is of a stream")
             }
         }
     }
 
-    fn report(&mut self, key: Key, next: Next, completions: &mut Vec<Completion>) {
+    /// Takes the step that follows a completion from the kernel.
+    #[inline(always)]
+    fn follow(&mut self, key: Key, cqe: Cqe, next: Next, completions: &mut Vec<Completion>) {
         let pending = self.operations.get_mut(key);
         let pending = pending.expect("it was there a moment ago");
         match next {
+            Next::End(Err(Failure::Cancelled))
+                if self.phase == Phase::Suspending && !pending.cancelled =>
+            {
+                pending.park();
+            }
             Next::GoOn(outcome) => {
-                completions.extend(outcome.map(|outcome| pending.completion(key, outcome)));
+                if let Some(outcome) = outcome {
+                    completions.push(pending.completion(key, outcome));
+                }
+                if cqe.more() && pending.is_to_be_taken_back() {
+                    self.push_cancel(key);
+                }
             }
             Next::Again(outcome) => {
-                completions.extend(outcome.map(|outcome| pending.completion(key, outcome)));
+                if let Some(outcome) = outcome {
+                    completions.push(pending.completion(key, outcome));
+                }
                 if pending.cancelled {
                     self.due
                         .push_back(pending.last(key, Err(Failure::Cancelled)));
