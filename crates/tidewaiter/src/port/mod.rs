@@ -245,6 +245,7 @@ impl Port {
     /// # Errors
     ///
     /// The failure that a submitted send would complete with.
+    #[inline(always)]
     pub(crate) fn send_now(&mut self, handle: Handle, data: &[u8]) -> Result<usize, Failure> {
         match self.gate.pass(Call::TryNow) {
             Ok(driver) => driver.send_now(handle, Offer::Bytes(data)),

@@ -343,6 +343,7 @@ impl Reactor {
     }
 
     /// Queues a call of [`Live::flush`] before the loop waits.
+    #[inline(always)]
     pub(crate) fn flush_soon(&self, live: Rc<dyn Live>) {
         self.core.unflushed.borrow_mut().push(live);
     }

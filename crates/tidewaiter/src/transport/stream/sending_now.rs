@@ -32,16 +32,21 @@ const LENT_AHEAD: usize = 16 * 1024;
 
 impl Stream {
     /// Passes received data to the protocol.
+    #[inline(always)]
     pub(super) fn deliver(self: &Rc<Self>, buffer: Buffer) {
         let counters = self.reactor.counters();
         counters.bytes_received.add(buffer.len() as u64);
-        let receive =
-            |data: &[u8]| self.enter(|protocol, transport| protocol.data_received(transport, data));
         if buffer.len() < SHARE_MIN {
-            receive(&buffer);
+            self.deliver_bytes(&buffer);
         } else {
-            self.reactor.deliver(buffer, receive);
+            self.reactor
+                .deliver(buffer, |bytes| self.deliver_bytes(bytes));
         }
+    }
+
+    #[inline(never)]
+    fn deliver_bytes(self: &Rc<Self>, data: &[u8]) {
+        self.enter(|protocol, transport| protocol.data_received(transport, data));
     }
 
     /// Writes `data`: offers a large slice to the OS, and queues the rest. The rest is copied, unless it lies in the
@@ -54,14 +59,14 @@ impl Stream {
         if rest.is_empty() {
             return;
         }
-        let shared = match rest.len() {
-            SHARE_MIN.. => self.reactor.share_received(rest),
-            _ => None,
-        };
-        self.write(|queue| match shared {
-            Some(buffer) => queue.push_received(buffer),
-            None if self.link.keeps == Kept::Pieces => queue.push(Bytes::copy_from_slice(rest)),
-            None => queue.extend_from_slice(rest),
+        if rest.len() >= SHARE_MIN
+            && let Some(shared) = self.reactor.share_received(rest)
+        {
+            return self.write(|queue| queue.push_received(shared));
+        }
+        self.write(|queue| match self.link.keeps {
+            Kept::Pieces => queue.push(Bytes::copy_from_slice(rest)),
+            Kept::Bytes | Kept::Packets => queue.extend_from_slice(rest),
         });
     }
 
@@ -222,6 +227,7 @@ impl Stream {
     }
 
     /// Offers `data` to the OS and returns how many bytes it took.
+    #[inline(always)]
     fn offer(&self, data: &[u8]) -> Result<usize, Failure> {
         let bytes = self.reactor.port_mut().send_now(self.output(), data)?;
         self.note_sent_now(bytes);
