@@ -13,8 +13,8 @@ import unittest
 import weakref
 from unittest import mock
 
-from scenarios.asyncio_pairs import ADDRESS, Buffered, Side, on_each_port, until
-from scenarios.asyncio_tls import TlsTestCase, compared, connected, contexts, is_native, listening
+from scenarios.asyncio_pairs import ADDRESS, Buffered, ComparedTestCase, Side, compared, on_each_port, until
+from scenarios.asyncio_tls import connected, contexts, is_native, listening
 from support import ports
 from tidewaiter.asyncio import Loop
 
@@ -40,7 +40,7 @@ def setUpModule():
         raise unittest.SkipTest("the TLS of Python 3.10 is another one, which our loop leaves as it is")
 
 
-class Traffic(TlsTestCase):
+class Traffic(ComparedTestCase):
     def assert_native(self, *sides):
         if isinstance(asyncio.get_running_loop(), Loop):
             for side in sides:
@@ -224,7 +224,7 @@ class Traffic(TlsTestCase):
         return await client.lost, await secured[0].lost
 
 
-class Ending(TlsTestCase):
+class Ending(ComparedTestCase):
     @compared
     async def test_the_peer_closes_after_its_data(self):
         server_side, client, server = await connected()
@@ -335,7 +335,7 @@ class Ending(TlsTestCase):
         await until(lambda: not any(reference() for reference in alive))
 
 
-class FallingBack(TlsTestCase):
+class FallingBack(ComparedTestCase):
     """Asyncio's own code goes on with connections that a program has changed."""
 
     @compared

@@ -120,3 +120,33 @@ class LoopTestCase(unittest.TestCase):
 
     def messages(self):
         return [context["message"] for context in self.contexts]
+
+
+class ComparedTestCase(LoopTestCase):
+    """Scenarios that have the same outcome on asyncio's own loop as on ours."""
+
+    def compare(self, scenario):
+        """Runs `scenario()` on asyncio's own loop and on ours, and compares what it returns and what it reports."""
+        expected = self._on(asyncio.SelectorEventLoop(), scenario)
+        for port in ports():
+            with self.subTest(port):
+                self.assertEqual(self._on(Loop(port), scenario), expected)
+
+    def _on(self, loop, scenario):
+        results = []
+
+        async def test():
+            results.append(await scenario())
+
+        self.run_on(loop, test)
+        return results, [(one["message"], repr(one.get("exception"))) for one in self.contexts]
+
+
+def compared(scenario):
+    """Makes a test of a scenario."""
+
+    @functools.wraps(scenario)
+    def test(case):
+        case.compare(functools.partial(scenario, case))
+
+    return test

@@ -11,10 +11,8 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from support import ports
-from tidewaiter.asyncio import Loop
 
-from scenarios.asyncio_pairs import ADDRESS, LoopTestCase, Side, until
+from scenarios.asyncio_pairs import ADDRESS, Side, until
 
 
 def _certificate():
@@ -78,31 +76,3 @@ async def connected(server_side=Side, client_side=Side, version=None):
 def is_native(transport):
     """Whether the transport of a program's protocol writes without asyncio's code."""
     return "write" in vars(transport)
-
-
-class TlsTestCase(LoopTestCase):
-    def compare(self, scenario):
-        """Runs `scenario()` on asyncio's own loop and on ours, and compares what it returns and what it reports."""
-        expected = self._on(asyncio.SelectorEventLoop(), scenario)
-        for port in ports():
-            with self.subTest(port):
-                self.assertEqual(self._on(Loop(port), scenario), expected)
-
-    def _on(self, loop, scenario):
-        results = []
-
-        async def test():
-            results.append(await scenario())
-
-        self.run_on(loop, test)
-        return results, [(one["message"], repr(one.get("exception"))) for one in self.contexts]
-
-
-def compared(scenario):
-    """Makes a test of a scenario."""
-
-    @functools.wraps(scenario)
-    def test(case):
-        case.compare(functools.partial(scenario, case))
-
-    return test
