@@ -42,6 +42,6 @@ pub(super) fn report(
             context.set_item(name, value)?;
         }
     }
-    let handler = intern!(py, "call_exception_handler");
-    home.call_method1(py, handler, (context,)).map(drop)
+    let tell_handler = intern!(py, "_tell_handler");
+    home.call_method1(py, tell_handler, (context,)).map(drop)
 }

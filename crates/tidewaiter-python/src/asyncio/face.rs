@@ -28,6 +28,8 @@ struct State {
     debug: Cell<bool>,
     /// The numbers of the sockets that transports use.
     numbers: RefCell<HashSet<RawDescriptor>>,
+    /// A program or a subclass has replaced `call_soon`.
+    call_soon_replaced: Cell<bool>,
     task_factory: RefCell<Option<Py<PyAny>>>,
     /// `{"loop": self}`, with which futures and tasks are made.
     named: RefCell<Option<Py<PyDict>>>,
@@ -83,6 +85,11 @@ impl AsyncioLoop {
 
     pub(super) fn has_task_factory(&self, py: Python<'_>) -> bool {
         self.0.get(py).task_factory.borrow().is_some()
+    }
+
+    /// Whether a program or a subclass has replaced `call_soon`.
+    pub(super) fn is_call_soon_replaced(&self, py: Python<'_>) -> bool {
+        self.0.get(py).call_soon_replaced.get()
     }
 
     pub(super) fn is_closed(&self, py: Python<'_>) -> bool {
@@ -220,6 +227,16 @@ impl AsyncioLoop {
     fn set_debug(&self, py: Python<'_>, debug: &Bound<'_, PyAny>) -> PyResult<()> {
         self.0.get(py).debug.set(debug.is_truthy()?);
         Ok(())
+    }
+
+    #[getter(_call_soon_replaced)]
+    fn call_soon_replaced(&self, py: Python<'_>) -> bool {
+        self.is_call_soon_replaced(py)
+    }
+
+    #[setter(_call_soon_replaced)]
+    fn set_call_soon_replaced(&self, py: Python<'_>, replaced: bool) {
+        self.0.get(py).call_soon_replaced.set(replaced);
     }
 
     /// Whether debug mode is on. Asyncio's futures and tasks ask for it when they are made.

@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 
 from tidewaiter._tidewaiter import AsyncioDatagrams, AsyncioLoop
 from tidewaiter._views import given_away
+from tidewaiter.asyncio._signatures import as_in
 from tidewaiter.asyncio._transports import LoopTransport
 
 # The default of a parameter that must not be given.
@@ -73,6 +74,7 @@ class Datagrams(AsyncioLoop, base_events.BaseEventLoop):
         self._datagram_transports: WeakValueDictionary[int, DatagramTransport] = WeakValueDictionary()
         super().__init__()
 
+    @as_in(base_events.BaseEventLoop.create_datagram_endpoint)
     async def create_datagram_endpoint(  # type: ignore[override]
         self, *args: Any, reuse_address: Any = _NOT_GIVEN, **kwargs: Any
     ) -> tuple[transports.DatagramTransport, BaseProtocol]:

@@ -25,6 +25,7 @@ PRIVATE_NAMES = (
     "_check_callback",
     "_check_closed",
     "_check_running",
+    "_check_sendfile_params",
     "_check_thread",
     "_ensure_resolved",
     "_make_subprocess_transport",
@@ -65,6 +66,7 @@ class Loop(
         self._owns_core = core is None
         self._core = Core(port) if core is None else core
         self._attach(self._core)
+        self._follow_call_soon()
         if self._owns_core:
             self._core.set_on_error(self._report)
             self._core.set_on_log(_insight.forward)
@@ -81,11 +83,19 @@ class Loop(
         if name == "time":
             # Delayed calls follow a clock that a program or a test gives the loop.
             self._follow_clock(self.time)
+        elif name == "call_soon":
+            self._follow_call_soon()
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
         if name == "time":
             self._follow_clock(None if type(self).time is Loop.time else self.time)
+        elif name == "call_soon":
+            self._follow_call_soon()
+
+    def _follow_call_soon(self) -> None:
+        """Have transports call a `call_soon` that a program or a subclass gives the loop."""
+        self._call_soon_replaced = "call_soon" in vars(self) or type(self).call_soon is not AsyncioLoop.call_soon
 
     def close(self) -> None:
         if self.is_closed():
@@ -120,10 +130,20 @@ class Loop(
         context = {"message": f"Exception in callback {source}", "exception": exception, "handle": handle}
         if handle._source_traceback:
             context["source_traceback"] = handle._source_traceback
-        self.call_exception_handler(context)
+        self._tell_handler(context)
 
     def _report(self, what: str, exception: BaseException, subject: object) -> None:
         """Report an exception that another callback of the loop raised, or raise it from the loop."""
         if isinstance(exception, (SystemExit, KeyboardInterrupt)):
             raise exception
-        self.call_exception_handler({"message": f"Exception in {what} {subject!r}", "exception": exception})
+        self._tell_handler({"message": f"Exception in {what} {subject!r}", "exception": exception})
+
+    def _tell_handler(self, context: dict[str, Any]) -> None:
+        """Call the exception handler while the exception is being handled: handlers may ask `sys.exc_info` for it."""
+        exception = context["exception"]
+        traceback = exception.__traceback__
+        try:
+            raise exception
+        except BaseException:
+            exception.__traceback__ = traceback
+            self.call_exception_handler(context)

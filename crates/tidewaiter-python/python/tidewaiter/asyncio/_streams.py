@@ -16,6 +16,7 @@ from weakref import WeakSet
 from tidewaiter._tidewaiter import AsyncioLoop
 from tidewaiter._views import View, given_away
 from tidewaiter.asyncio import _native_streams, _tls
+from tidewaiter.asyncio._signatures import as_in
 
 if TYPE_CHECKING:
     from asyncio import BaseProtocol, Future, Server
@@ -65,6 +66,7 @@ class Streams(AsyncioLoop, base_events.BaseEventLoop):
     if sys.platform != "win32":
         create_unix_connection = unix_events._UnixSelectorEventLoop.create_unix_connection
 
+        @as_in(unix_events._UnixSelectorEventLoop.create_unix_server)
         async def create_unix_server(self, *args: Any, sock: socket.socket | None = None, **options: Any) -> Server:
             if sock is not None:
                 self._shared.add(sock)
@@ -134,6 +136,7 @@ class Streams(AsyncioLoop, base_events.BaseEventLoop):
         self._make_socket_transport(rawsock, tls, extra=extra, server=server)
         return tls._app_transport
 
+    @as_in(base_events.BaseEventLoop.start_tls)
     async def start_tls(
         self,
         transport: Any,
@@ -165,6 +168,7 @@ class Streams(AsyncioLoop, base_events.BaseEventLoop):
             raise
         return tls._app_transport
 
+    @as_in(base_events.BaseEventLoop.create_server)
     async def create_server(self, *args: Any, sock: socket.socket | None = None, **options: Any) -> Server:
         if sock is not None:
             self._shared.add(sock)
@@ -241,6 +245,7 @@ class Streams(AsyncioLoop, base_events.BaseEventLoop):
 
     async def _sendfile_native(self, transp: _SocketTransport, file: Any, offset: int, count: int | None) -> int:
         """Send a file by the port. Where that is not possible, `BaseEventLoop` reads and writes."""
+        self._check_sendfile_params(transp.get_extra_info("socket"), file, offset, count)
         number = self._file_to_send(file)
         reading = transp.is_reading()
         transp.pause_reading()

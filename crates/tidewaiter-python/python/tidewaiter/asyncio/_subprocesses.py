@@ -186,7 +186,7 @@ class ChildTransport(asyncio.SubprocessTransport):
             "transport": self,
             "protocol": self._protocol,
         }
-        self._loop.call_exception_handler(context)
+        self._loop._tell_handler(context)
 
     def _abandon(self) -> None:
         """End the child, because its loop is being closed: nothing is called from here on."""

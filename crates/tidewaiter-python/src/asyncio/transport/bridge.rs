@@ -50,7 +50,7 @@ impl Protocol for Bridge {
                 }
             };
         }
-        self.call("connection_made", SocketTransport::made);
+        self.call("connection_made", SocketTransport::begun);
     }
 
     fn data_received(&mut self, _: &Transport, data: &[u8]) {

@@ -77,8 +77,25 @@ impl SocketTransport {
         }
     }
 
+    /// The library has begun the connection. The protocol is told at once, or by the loop's `call_soon` if a program
+    /// has replaced that, since asyncio's transports call it.
+    pub(super) fn begun(transport: &Bound<'_, Self>) -> PyResult<()> {
+        let py = transport.py();
+        let state = transport.get().state(py);
+        let home = state.home.bind(py);
+        if !home.get().is_call_soon_replaced(py) {
+            return SocketTransport::made(transport);
+        }
+        if let Some(link) = state.link.borrow().as_ref() {
+            link.pause_producing();
+        }
+        let call = transport.getattr(intern!(py, "_call_connection_made"))?;
+        home.call_method1(intern!(py, "call_soon"), (call,))?;
+        Ok(())
+    }
+
     /// Tells the protocol that the connection is made.
-    pub(super) fn made(transport: &Bound<'_, Self>) -> PyResult<()> {
+    fn made(transport: &Bound<'_, Self>) -> PyResult<()> {
         let py = transport.py();
         let state = transport.get().state(py);
         if let Some(protocol) = transport.get().protocol_of(py) {
@@ -117,6 +134,16 @@ impl SocketTransport {
             Some(protocol) => self.state(py).call(&protocol, method, []),
             None => Ok(py.None().into_bound(py)),
         }
+    }
+}
+
+#[pymethods]
+impl SocketTransport {
+    /// Tells the protocol that the connection is made, and then reads.
+    fn _call_connection_made(slf: &Bound<'_, Self>) -> PyResult<()> {
+        SocketTransport::made(slf)?;
+        slf.get().state(slf.py()).read_soon(slf);
+        Ok(())
     }
 }
 
