@@ -240,6 +240,18 @@ class Turns(LoopTestCase):
         self.assertEqual(self.loop.run_until_complete(main()), list(range(50)))
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
 
+    @unittest.skipIf(sys.version_info < (3, 12), "Python 3.12 brought the limit")
+    def test_the_end_of_the_executor_has_a_limit(self):
+        release = threading.Event()
+        self.addCleanup(release.set)
+        self.loop.run_in_executor(None, release.wait, 60)
+        started = time.monotonic()
+        with self.assertWarnsRegex(RuntimeWarning, "executor did not finish"):
+            self.loop.run_until_complete(self.loop.shutdown_default_executor(timeout=0.05))
+        self.assertLess(time.monotonic() - started, 30)
+        with self.assertRaisesRegex(RuntimeError, "Executor shutdown has been called"):
+            self.loop.run_in_executor(None, print)
+
     def test_metrics_count_calls(self):
         before = self.loop.metrics()["ready_calls_made"]
         timer = self.loop.call_later(1e6, print)
