@@ -9,7 +9,7 @@ use crate::python::environment::{
     Environment, INTERPRETER, Requirements, fetch, fingerprint, folder, interpreter, kept,
     only_file, pip, unzip,
 };
-use crate::python::{CONFORMANCE, DEBUG, not_windows, wheel};
+use crate::python::{CONFORMANCE, DEBUG, TESTS, not_windows, wheel};
 use crate::runner::{Step, Stop, Tally};
 
 /// The projects whose source packages have the tests. `requirements/suites.txt` has their versions.
@@ -27,6 +27,23 @@ const LONG: &[(&str, &str)] = &[
     ("aiohttp", "1100"),
 ];
 
+/// Our own tests of the loop that need no packages, for each Python of this machine.
+const OWN: &[&str] = &[
+    "test_asyncio_loop",
+    "test_asyncio_debug",
+    "test_asyncio_interface",
+    "test_asyncio_streams",
+    "test_asyncio_native_streams",
+    "test_asyncio_stream_fallback",
+    "test_asyncio_connecting",
+    "test_asyncio_cancelling",
+    "test_asyncio_sockets",
+    "test_asyncio_descriptors",
+    "test_asyncio_datagrams",
+    "test_asyncio_pipes",
+    "test_asyncio_child_streams",
+];
+
 /// Downloads all packages that these lanes need, and installs CPython's own tests.
 pub(crate) fn ready(context: &Context) -> Result<(), Stop> {
     pytest(context)?;
@@ -35,7 +52,8 @@ pub(crate) fn ready(context: &Context) -> Result<(), Stop> {
     own_tests(context)
 }
 
-/// Runs CPython's tests for every loop, on each port and with each Python of this machine, and its black-box tests.
+/// Runs CPython's tests for every loop, on each port and with each Python of this machine, and its black-box tests; our
+/// own tests, too, with the Pythons that the lane `python` does not use.
 pub(crate) fn cpython(context: &Context) -> Result<Tally, Stop> {
     not_windows()?;
     own_tests(context)?;
@@ -58,6 +76,11 @@ pub(crate) fn cpython(context: &Context) -> Result<Tally, Stop> {
     tally += run(own, "modules", MODULES).run(context)?;
     for python in other_pythons() {
         tally += run(&python, "mixins", MIXINS).run(context)?;
+        tally += Step::new(context, &python, &[TESTS])
+            .args(OWN)
+            .env("PYTHONPATH", &path)
+            .run(context)
+            .and_then(Tally::at_least_one)?;
     }
     Ok(tally)
 }
