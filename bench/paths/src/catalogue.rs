@@ -56,6 +56,20 @@ const ENTRIES: &[Entry] = &[
         prepare: Port(|port| streams::echo(port, 64, 16 << 10)),
     },
     Entry {
+        name: "task-echo-64",
+        operation: "64 bytes are received and sent back by a task; 64 connections in turn",
+        operations: 64,
+        rounds: 20,
+        prepare: Port(|port| streams::task_echo(port, 64, 64)),
+    },
+    Entry {
+        name: "task-echo-16k",
+        operation: "16 KiB are received and sent back by a task; 64 connections in turn",
+        operations: 64,
+        rounds: 20,
+        prepare: Port(|port| streams::task_echo(port, 64, 16 << 10)),
+    },
+    Entry {
         name: "echo-64-simulated",
         operation: "64 bytes go from one transport to another and back",
         operations: 64,

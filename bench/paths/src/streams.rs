@@ -8,9 +8,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tidewaiter::io;
 use tidewaiter::port::PortKind;
 use tidewaiter::port::sim::Sim;
-use tidewaiter::{Listener, Producer, ProducerKind, Protocol, Reactor, Transport};
+use tidewaiter::{Address, Listener, Producer, ProducerKind, Protocol, Reactor, Transport};
 
 use crate::meter::Meter;
 use crate::walk::Walk;
@@ -83,45 +84,85 @@ fn serve<P: Protocol + 'static>(
     kind: PortKind,
     protocol: impl Fn() -> P + 'static,
 ) -> Result<(Reactor, Listener), Box<dyn Error>> {
-    let reactor = Reactor::builder().port(kind).signals(false).build()?;
+    let reactor = reactor_on(kind)?;
     let listener = reactor.listen_tcp(any_port(), move |_peer| protocol())?;
     Ok((reactor, listener))
+}
+
+fn reactor_on(kind: PortKind) -> std::io::Result<Reactor> {
+    Reactor::builder().port(kind).signals(false).build()
 }
 
 fn any_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-fn connect(listener: &Listener) -> std::io::Result<TcpStream> {
-    let client = TcpStream::connect(listener.local_addr())?;
+fn connect_all(address: &Address, count: usize) -> std::io::Result<Vec<TcpStream>> {
+    (0..count).map(|_| connect(address.clone())).collect()
+}
+
+fn connect(address: Address) -> std::io::Result<TcpStream> {
+    let client = TcpStream::connect(address)?;
     client.set_nodelay(true)?;
     client.set_read_timeout(Some(PATIENCE))?;
     Ok(client)
 }
 
-/// Sends a message on each connection, then lets the loop echo all of them, then reads the echoes.
+/// Echoes by callbacks.
 pub(crate) fn echo(
     kind: PortKind,
     connections: usize,
     bytes: usize,
 ) -> Result<Walk, Box<dyn Error>> {
     let (reactor, listener) = serve(kind, || Echo)?;
-    let clients = (0..connections).map(|_| connect(&listener));
-    let mut clients = clients.collect::<std::io::Result<Vec<_>>>()?;
+    let clients = connect_all(&listener.local_addr(), connections)?;
+    Ok(echo_to(clients, reactor, bytes))
+}
+
+/// Echoes by a task for each connection.
+pub(crate) fn task_echo(
+    kind: PortKind,
+    connections: usize,
+    bytes: usize,
+) -> Result<Walk, Box<dyn Error>> {
+    let reactor = reactor_on(kind)?;
+    let mut listener = io::Listener::bind(&reactor, any_port())?;
+    let clients = connect_all(&listener.local_addr(), connections)?;
+    let handle = reactor.clone();
+    reactor.spawn(async move {
+        while let Ok((stream, _peer)) = listener.accept().await {
+            handle.spawn(echo_in_task(stream));
+        }
+    });
+    Ok(echo_to(clients, reactor, bytes))
+}
+
+async fn echo_in_task(mut stream: io::Stream) -> std::io::Result<()> {
+    loop {
+        let chunk = stream.read_chunk().await?;
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        stream.write_chunk(chunk).await?;
+    }
+}
+
+/// Sends a message on each connection, then lets the loop echo all of them, then reads the echoes.
+fn echo_to(mut clients: Vec<TcpStream>, reactor: Reactor, bytes: usize) -> Walk {
     let message = vec![7; bytes];
     let mut answer = vec![0; bytes];
     let mut sent = 0;
-    Ok(Box::new(move |meter| {
+    Box::new(move |meter| {
         for client in &mut clients {
             client.write_all(&message)?;
         }
-        sent += (connections * bytes) as u64;
+        sent += (clients.len() * bytes) as u64;
         meter.turn_until(&reactor, |metrics| metrics.bytes_sent >= sent)?;
         for client in &mut clients {
             client.read_exact(&mut answer)?;
         }
         Ok(())
-    }))
+    })
 }
 
 /// Echoes on the simulated port, where the other ends of the connections are on the same loop.
@@ -157,7 +198,7 @@ pub(crate) fn churn(kind: PortKind) -> Result<Walk, Box<dyn Error>> {
     let message = [7; 64];
     let mut sent = 0;
     Ok(Box::new(move |meter| {
-        let mut client = connect(&listener)?;
+        let mut client = connect(listener.local_addr())?;
         client.write_all(&message)?;
         sent += message.len() as u64;
         meter.turn_until(&reactor, |metrics| metrics.bytes_sent >= sent)?;
@@ -170,7 +211,7 @@ pub(crate) fn churn(kind: PortKind) -> Result<Walk, Box<dyn Error>> {
 /// Receives data from a connection.
 pub(crate) fn sink(kind: PortKind) -> Result<Walk, Box<dyn Error>> {
     let (reactor, listener) = serve(kind, || Sink)?;
-    let mut client = connect(&listener)?;
+    let mut client = connect(listener.local_addr())?;
     let piece = vec![7; PIECE_BYTES];
     let mut received = 0;
     Ok(Box::new(move |meter| {
@@ -183,7 +224,7 @@ pub(crate) fn sink(kind: PortKind) -> Result<Walk, Box<dyn Error>> {
 /// Sends data to a connection.
 pub(crate) fn source(kind: PortKind) -> Result<Walk, Box<dyn Error>> {
     let (reactor, listener) = serve(kind, || Source)?;
-    let mut client = connect(&listener)?;
+    let mut client = connect(listener.local_addr())?;
     let mut piece = vec![0; PIECE_BYTES];
     let mut sent = 0;
     Ok(Box::new(move |meter| {
