@@ -1,7 +1,7 @@
 //! The two directions of a stream.
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -63,8 +63,8 @@ impl ReadHalf {
     /// # Errors
     ///
     /// The reason for which the connection was lost, once all that arrived before was read.
-    pub async fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        poll_fn(|context| self.poll_read(context, into)).await
+    pub fn read(&mut self, into: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+        poll_fn(|context| self.poll_read(context, into))
     }
 
     /// Fills `into`.
@@ -110,9 +110,11 @@ impl ReadHalf {
     /// # Errors
     ///
     /// As [`read`](ReadHalf::read).
-    pub async fn read_chunk(&mut self) -> io::Result<Chunk> {
-        poll_fn(|context| self.poll_current(context)).await?;
-        Ok(self.take_current())
+    pub fn read_chunk(&mut self) -> impl Future<Output = io::Result<Chunk>> {
+        poll_fn(|context| {
+            ready!(self.poll_current(context))?;
+            Poll::Ready(Ok(self.take_current()))
+        })
     }
 
     /// Waits until there are bytes, and shows some of them without copying: none at the end of the stream. They stay in
@@ -128,7 +130,9 @@ impl ReadHalf {
 
     /// Marks bytes that [`fill_buf`](ReadHalf::fill_buf) has shown as read: at most all that it has shown.
     pub fn consume(&mut self, count: usize) {
-        self.current.consume(count);
+        if let Some(memory) = self.current.consume(count) {
+            self.transport.reactor().keep_piece(memory);
+        }
     }
 
     /// The transport below.
@@ -138,13 +142,12 @@ impl ReadHalf {
     }
 
     /// Waits until there are bytes in `current`. It stays empty at the end of the stream.
+    #[inline]
     pub(super) fn poll_current(&mut self, context: &Context<'_>) -> Poll<io::Result<()>> {
-        if self.current.is_empty()
-            && let Some(piece) = ready!(self.shared.poll_piece(context))?
-        {
-            self.current.set(piece);
+        match self.current.is_empty() {
+            true => self.shared.poll_piece(&mut self.current, context),
+            false => Poll::Ready(Ok(())),
         }
-        Poll::Ready(Ok(()))
     }
 
     pub(super) fn current(&self) -> &[u8] {
@@ -164,7 +167,11 @@ impl ReadHalf {
             return Poll::Ready(Ok(0));
         }
         ready!(self.poll_current(context))?;
-        Poll::Ready(Ok(self.current.read(into)))
+        let left = self.current.bytes();
+        let count = left.len().min(into.len());
+        into[..count].copy_from_slice(&left[..count]);
+        self.consume(count);
+        Poll::Ready(Ok(count))
     }
 }
 
@@ -230,10 +237,12 @@ impl WriteHalf {
     ///
     /// The reason for which the connection was lost; [`BrokenPipe`](io::ErrorKind::BrokenPipe) after a
     /// [`shutdown`](WriteHalf::shutdown) or an end in order. What was written before may be lost as well.
-    pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.writable().await?;
-        self.transport.write(bytes);
-        Ok(())
+    pub fn write_all(&mut self, bytes: &[u8]) -> impl Future<Output = io::Result<()>> {
+        poll_fn(|context| {
+            ready!(self.poll_writable(context))?;
+            self.transport.write(bytes);
+            Poll::Ready(Ok(()))
+        })
     }
 
     /// As [`write_all`](WriteHalf::write_all), without a copy.
@@ -253,10 +262,15 @@ impl WriteHalf {
     /// # Errors
     ///
     /// As [`write_all`](WriteHalf::write_all).
-    pub async fn write_chunk(&mut self, chunk: Chunk) -> io::Result<()> {
-        self.writable().await?;
-        chunk.write_to(&self.transport);
-        Ok(())
+    pub fn write_chunk(&mut self, chunk: Chunk) -> impl Future<Output = io::Result<()>> {
+        let mut chunk = Some(chunk);
+        poll_fn(move |context| {
+            ready!(self.poll_writable(context))?;
+            if let Some(chunk) = chunk.take() {
+                chunk.write_to(&self.transport);
+            }
+            Poll::Ready(Ok(()))
+        })
     }
 
     /// Writes all of `bytes` piece by piece, and waits before each piece while much is queued: so that many bytes take
@@ -314,6 +328,7 @@ impl WriteHalf {
         poll_fn(|context| self.poll_writable(context)).await
     }
 
+    #[inline]
     pub(super) fn poll_writable(&self, context: &Context<'_>) -> Poll<io::Result<()>> {
         self.shared.poll_writable(&self.transport, context)
     }

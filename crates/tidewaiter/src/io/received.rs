@@ -30,7 +30,9 @@ impl Piece {
 /// Bytes that were received and that the reader has not taken yet, in order.
 #[derive(Default)]
 pub(super) struct Received {
-    pieces: VecDeque<Piece>,
+    /// Empty only if `more` is. Apart from it, because a reader that keeps up never has more than one.
+    first: Option<Piece>,
+    more: VecDeque<Piece>,
     len: usize,
 }
 
@@ -40,27 +42,38 @@ impl Received {
     }
 
     /// Adds bytes. `keep` returns the memory in which they arrived, if it can be kept: where they are many, because the memory of
-    /// few is never shared.
-    pub(super) fn add(&mut self, bytes: &[u8], keep: impl FnOnce() -> Option<Buffer>) {
+    /// few is never shared. `copy` copies them to memory of their own.
+    pub(super) fn add(
+        &mut self,
+        bytes: &[u8],
+        keep: impl FnOnce() -> Option<Buffer>,
+        copy: impl FnOnce() -> Vec<u8>,
+    ) {
         self.len += bytes.len();
-        let kept = if bytes.len() >= SHARE_MIN {
-            keep()
-        } else {
-            None
+        let kept = match bytes.len() {
+            SHARE_MIN.. => keep(),
+            _ => None,
         };
-        if let Some(buffer) = kept {
-            self.pieces.push_back(Piece::Kept(buffer));
-            return;
+        match (kept, &self.first) {
+            (None, None) => self.first = Some(Piece::Copied(copy())),
+            (Some(buffer), None) => self.first = Some(Piece::Kept(buffer)),
+            (Some(buffer), Some(_)) => self.more.push_back(Piece::Kept(buffer)),
+            (None, Some(_)) => self.extend(bytes),
         }
-        match self.pieces.back_mut() {
+    }
+
+    #[inline(never)]
+    fn extend(&mut self, bytes: &[u8]) {
+        match self.more.back_mut().or(self.first.as_mut()) {
             Some(Piece::Copied(last)) => last.extend_from_slice(bytes),
-            _ => self.pieces.push_back(Piece::Copied(bytes.to_vec())),
+            _ => self.more.push_back(Piece::Copied(bytes.to_vec())),
         }
     }
 
     /// Takes the next piece.
     pub(super) fn take(&mut self) -> Option<Piece> {
-        let piece = self.pieces.pop_front()?;
+        let piece = self.first.take()?;
+        self.first = self.more.pop_front();
         self.len -= piece.bytes().len();
         Some(piece)
     }
@@ -91,12 +104,16 @@ impl Current {
         &all[self.start..]
     }
 
-    /// Marks bytes as read: at most all that are left.
-    pub(super) fn consume(&mut self, count: usize) {
+    /// Marks bytes as read: at most all that are left. Returns memory that they were copied to and that is of no use any more.
+    pub(super) fn consume(&mut self, count: usize) -> Option<Vec<u8>> {
         let left = self.bytes().len();
-        self.start += count.min(left);
-        if count >= left {
-            *self = Current::default();
+        if count < left {
+            self.start += count;
+            return None;
+        }
+        match std::mem::take(self).piece {
+            Some(Piece::Copied(memory)) => Some(memory),
+            _ => None,
         }
     }
 
@@ -107,15 +124,6 @@ impl Current {
             piece: current.piece.unwrap_or(Piece::Copied(Vec::new())),
             start: current.start,
         }
-    }
-
-    /// Moves bytes to `into`, as many as are left and fit, and returns how many.
-    pub(super) fn read(&mut self, into: &mut [u8]) -> usize {
-        let left = self.bytes();
-        let count = left.len().min(into.len());
-        into[..count].copy_from_slice(&left[..count]);
-        self.consume(count);
-        count
     }
 }
 
@@ -146,10 +154,14 @@ impl Chunk {
     pub(super) fn write_to(self, transport: &Transport) {
         match self.piece {
             Piece::Kept(buffer) if self.start == 0 => transport.write_received(buffer),
+            Piece::Kept(buffer) => transport.write(&buffer[self.start..]),
             Piece::Copied(bytes) if bytes.len() >= MOVED_MIN => {
                 transport.write_bytes(Bytes::from(bytes).slice(self.start..));
             }
-            piece => transport.write(&piece.bytes()[self.start..]),
+            Piece::Copied(bytes) => {
+                transport.write(&bytes[self.start..]);
+                transport.reactor().keep_piece(bytes);
+            }
         }
     }
 }
@@ -199,19 +211,17 @@ mod tests {
             for (number, len) in (0_u8..).zip([1, 2, SHARE_MIN, 5, SHARE_MIN + 1, SHARE_MIN, 7]) {
                 let bytes = vec![number; len];
                 let keep = || (number % 4 != 3).then(|| Buffer::from(bytes.clone()));
-                received.add(&bytes, keep);
+                received.add(&bytes, keep, || bytes.clone());
                 expected.extend_from_slice(&bytes);
             }
             assert_eq!(received.len(), expected.len());
-            let (mut read, mut buffer) = (Vec::new(), vec![0; cut]);
+            let mut read = Vec::new();
             while let Some(piece) = received.take() {
                 current.set(piece);
                 while !current.is_empty() {
-                    let count = current.read(&mut buffer);
-                    read.extend_from_slice(&buffer[..count]);
-                    let first = current.bytes().len().min(2);
-                    read.extend_from_slice(&current.bytes()[..first]);
-                    current.consume(first);
+                    let count = current.bytes().len().min(cut);
+                    read.extend_from_slice(&current.bytes()[..count]);
+                    current.consume(count);
                 }
             }
             assert!(read == expected && received.len() == 0, "cut at {cut}");
@@ -224,7 +234,11 @@ mod tests {
         for bytes in [b"abc".to_vec(), large] {
             for read in [0, 2] {
                 let (mut received, mut current) = (Received::default(), Current::default());
-                received.add(&bytes, || Some(Buffer::from(bytes.clone())));
+                received.add(
+                    &bytes,
+                    || Some(Buffer::from(bytes.clone())),
+                    || bytes.clone(),
+                );
                 current.set(received.take().unwrap());
                 current.consume(read);
                 let chunk = current.take();
@@ -239,9 +253,9 @@ mod tests {
     #[test]
     fn consuming_more_than_there_is_consumes_all() {
         let (mut received, mut current) = (Received::default(), Current::default());
-        received.add(b"abc", || None);
+        received.add(b"abc", || None, || b"abc".to_vec());
         current.set(received.take().unwrap());
-        current.consume(usize::MAX);
+        assert_eq!(current.consume(usize::MAX).unwrap(), b"abc");
         assert!(current.is_empty() && current.bytes().is_empty());
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::received::{Piece, Received};
+use super::received::{Current, Received};
 use super::waiting::Waiting;
 use crate::error::Reason;
 use crate::transport::{Pause, Producer, ProducerKind, Protocol, Transport};
@@ -107,29 +107,54 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Waits for the next piece; `None` at the end of the stream.
-    pub(super) fn poll_piece(&self, context: &Context<'_>) -> Poll<io::Result<Option<Piece>>> {
-        let (piece, left) = {
-            let mut received = self.received.borrow_mut();
-            (received.take(), received.len())
+    /// Waits for the next piece, and makes it the current one, which is empty; it stays empty at the end of the stream.
+    #[inline]
+    pub(super) fn poll_piece(
+        &self,
+        current: &mut Current,
+        context: &Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut received = self.received.borrow_mut();
+        let Some(piece) = received.take() else {
+            drop(received);
+            return self.poll_end(context);
         };
-        if piece.is_some() {
-            if left <= HELD_MAX / 2 {
-                drop(self.pause.take());
-            }
-            return Poll::Ready(Ok(piece));
+        current.set(piece);
+        let few = received.len() <= HELD_MAX / 2;
+        drop(received);
+        if few {
+            drop(self.pause.take());
         }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits for more, unless the stream has ended.
+    fn poll_end(&self, context: &Context<'_>) -> Poll<io::Result<()>> {
         if self.peer_ended.get() {
-            return Poll::Ready(Ok(None));
+            return Poll::Ready(Ok(()));
         }
         match &*self.end.borrow() {
-            Some(end) => Poll::Ready(end.error().map_or(Ok(None), Err)),
+            Some(end) => Poll::Ready(end.error().map_or(Ok(()), Err)),
             None => self.reader.wait(context),
         }
     }
 
     /// Waits until the stream takes more to send.
+    #[inline]
     pub(super) fn poll_writable(
+        &self,
+        transport: &Transport,
+        context: &Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let open = !self.write_ended.get() && self.end.borrow().is_none();
+        match open && transport.takes_more() {
+            true => Poll::Ready(Ok(())),
+            false => self.poll_uncongested(transport, context),
+        }
+    }
+
+    #[inline(never)]
+    fn poll_uncongested(
         &self,
         transport: &Transport,
         context: &Context<'_>,
@@ -247,7 +272,12 @@ impl Shared {
 
     pub(super) fn received(&self, transport: &Transport, data: &[u8]) {
         let mut received = self.received.borrow_mut();
-        received.add(data, || transport.reactor().share_received(data));
+        let reactor = transport.reactor();
+        received.add(
+            data,
+            || reactor.share_received(data),
+            || reactor.copy_piece(data),
+        );
         let held = received.len();
         drop(received);
         if held >= HELD_MAX {

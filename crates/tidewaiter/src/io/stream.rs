@@ -1,6 +1,7 @@
 //! A connection or pipe that is read and written by futures.
 
 use std::fmt;
+use std::future::Future;
 use std::io;
 use std::rc::Rc;
 
@@ -85,8 +86,8 @@ impl Stream {
     /// # Errors
     ///
     /// As there.
-    pub async fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.reader.read(into).await
+    pub fn read(&mut self, into: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+        self.reader.read(into)
     }
 
     /// As [`ReadHalf::read_exact`].
@@ -94,8 +95,8 @@ impl Stream {
     /// # Errors
     ///
     /// As there.
-    pub async fn read_exact(&mut self, into: &mut [u8]) -> io::Result<()> {
-        self.reader.read_exact(into).await
+    pub fn read_exact(&mut self, into: &mut [u8]) -> impl Future<Output = io::Result<()>> {
+        self.reader.read_exact(into)
     }
 
     /// As [`ReadHalf::read_to_end`].
@@ -103,8 +104,8 @@ impl Stream {
     /// # Errors
     ///
     /// As there.
-    pub async fn read_to_end(&mut self, into: &mut Vec<u8>) -> io::Result<usize> {
-        self.reader.read_to_end(into).await
+    pub fn read_to_end(&mut self, into: &mut Vec<u8>) -> impl Future<Output = io::Result<usize>> {
+        self.reader.read_to_end(into)
     }
 
     /// As [`ReadHalf::read_chunk`].
@@ -112,8 +113,8 @@ impl Stream {
     /// # Errors
     ///
     /// As there.
-    pub async fn read_chunk(&mut self) -> io::Result<Chunk> {
-        self.reader.read_chunk().await
+    pub fn read_chunk(&mut self) -> impl Future<Output = io::Result<Chunk>> {
+        self.reader.read_chunk()
     }
 
     /// As [`ReadHalf::fill_buf`].
@@ -121,8 +122,8 @@ impl Stream {
     /// # Errors
     ///
     /// As there.
-    pub async fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.reader.fill_buf().await
+    pub fn fill_buf(&mut self) -> impl Future<Output = io::Result<&[u8]>> {
+        self.reader.fill_buf()
     }
 
     /// As [`ReadHalf::consume`].
@@ -135,8 +136,8 @@ impl Stream {
     /// # Errors
     ///
     /// As there.
-    pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.writer.write_all(bytes).await
+    pub fn write_all(&mut self, bytes: &[u8]) -> impl Future<Output = io::Result<()>> {
+        self.writer.write_all(bytes)
     }
 
     /// As [`WriteHalf::write_bytes`].
@@ -144,8 +145,8 @@ impl Stream {
     /// # Errors
     ///
     /// As there.
-    pub async fn write_bytes(&mut self, bytes: impl Into<Bytes>) -> io::Result<()> {
-        self.writer.write_bytes(bytes).await
+    pub fn write_bytes(&mut self, bytes: impl Into<Bytes>) -> impl Future<Output = io::Result<()>> {
+        self.writer.write_bytes(bytes)
     }
 
     /// As [`WriteHalf::write_chunk`].
@@ -153,8 +154,8 @@ impl Stream {
     /// # Errors
     ///
     /// As there.
-    pub async fn write_chunk(&mut self, chunk: Chunk) -> io::Result<()> {
-        self.writer.write_chunk(chunk).await
+    pub fn write_chunk(&mut self, chunk: Chunk) -> impl Future<Output = io::Result<()>> {
+        self.writer.write_chunk(chunk)
     }
 
     /// As [`WriteHalf::write_all_buf`].
@@ -181,8 +182,8 @@ impl Stream {
     /// assert!(left > 0 && left < 64 << 20, "some went out, and the rest is still there");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub async fn write_all_buf(&mut self, bytes: &mut impl Buf) -> io::Result<()> {
-        self.writer.write_all_buf(bytes).await
+    pub fn write_all_buf(&mut self, bytes: &mut impl Buf) -> impl Future<Output = io::Result<()>> {
+        self.writer.write_all_buf(bytes)
     }
 
     /// As [`WriteHalf::flush`].
@@ -190,8 +191,8 @@ impl Stream {
     /// # Errors
     ///
     /// As there.
-    pub async fn flush(&mut self) -> io::Result<()> {
-        self.writer.flush().await
+    pub fn flush(&mut self) -> impl Future<Output = io::Result<()>> {
+        self.writer.flush()
     }
 
     /// As [`WriteHalf::shutdown`].
@@ -199,8 +200,8 @@ impl Stream {
     /// # Errors
     ///
     /// As there.
-    pub async fn shutdown(&mut self) -> io::Result<()> {
-        self.writer.shutdown().await
+    pub fn shutdown(&mut self) -> impl Future<Output = io::Result<()>> {
+        self.writer.shutdown()
     }
 
     /// Splits the stream into its two directions, for two tasks.

@@ -10,36 +10,28 @@ use std::task::{Context, Poll, Waker};
 #[derive(Default)]
 pub(super) struct Waiting {
     waits: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
+    waker: Cell<Option<Waker>>,
 }
 
 impl Waiting {
-    /// Wakes what waits. Nothing is borrowed meanwhile: a waker may be any code.
+    /// Wakes what waits. The cell is empty meanwhile: a waker may be any code, and wait again.
     pub(super) fn wake(&self) {
         if !self.waits.replace(false) {
             return;
         }
-        let waker = self.waker.take();
-        if let Some(waker) = &waker {
-            waker.wake_by_ref();
-        }
+        let Some(waker) = self.waker.take() else {
+            return;
+        };
+        waker.wake_by_ref();
         if !self.waits.get() {
-            let replaced = self.waker.replace(waker);
-            drop(replaced);
+            self.waker.set(Some(waker));
         }
     }
 
     pub(super) fn wait<T>(&self, context: &Context<'_>) -> Poll<T> {
         let waker = context.waker();
-        let same = self
-            .waker
-            .borrow()
-            .as_ref()
-            .is_some_and(|old| old.will_wake(waker));
-        if !same {
-            let replaced = self.waker.replace(Some(waker.clone()));
-            drop(replaced);
-        }
+        let known = self.waker.take().filter(|known| known.will_wake(waker));
+        self.waker.set(Some(known.unwrap_or_else(|| waker.clone())));
         self.waits.set(true);
         Poll::Pending
     }

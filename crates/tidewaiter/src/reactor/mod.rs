@@ -202,6 +202,8 @@ struct Memory {
     storage: RefCell<Vec<Chunks>>,
     /// Empty batches of datagrams, kept for their allocations.
     batches: RefCell<Vec<DatagramBatch>>,
+    /// Memory for small pieces that were received for tasks and not read yet.
+    pieces: RefCell<Vec<Vec<u8>>>,
     /// The bytes that a protocol is receiving right now.
     delivering: RefCell<Option<Buffer>>,
 }
@@ -212,6 +214,12 @@ const PRESSED_IN_A_TURN_MAX: usize = 1 << 20;
 
 /// The maximum number of empty send queues kept for reuse.
 const STORAGE_MAX: usize = 256;
+
+/// The maximum number of pieces of memory for received bytes that are kept for reuse: a task reads such a piece right after it
+/// has arrived, as a rule...
+const PIECES_MAX: usize = 16;
+/// ...and the maximum size of each.
+const PIECE_BYTES_MAX: usize = 4096;
 
 /// How long to wait for the end of a child that was killed. After this, the child is left behind: it may have
 /// become another user's process, or hang in a system call. A child usually ends within a moment, but takes
@@ -409,6 +417,28 @@ impl Reactor {
         let mut kept = self.core.memory.storage.borrow_mut();
         if storage.has_storage() && kept.len() < STORAGE_MAX {
             kept.push(storage);
+        }
+    }
+
+    /// Copies received bytes, to memory that was kept if there is any.
+    pub(crate) fn copy_piece(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut memory = self
+            .core
+            .memory
+            .pieces
+            .borrow_mut()
+            .pop()
+            .unwrap_or_default();
+        memory.extend_from_slice(bytes);
+        memory
+    }
+
+    /// Takes back the memory of bytes that were read.
+    pub(crate) fn keep_piece(&self, mut memory: Vec<u8>) {
+        let mut kept = self.core.memory.pieces.borrow_mut();
+        if kept.len() < PIECES_MAX && (1..=PIECE_BYTES_MAX).contains(&memory.capacity()) {
+            memory.clear();
+            kept.push(memory);
         }
     }
 

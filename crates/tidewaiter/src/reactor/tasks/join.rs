@@ -103,7 +103,7 @@ pub(super) struct Task<T> {
     spawned_at: &'static Location<'static>,
     span: Span,
     /// `None` while it is polled, and once the task is over.
-    future: RefCell<Option<Boxed<T>>>,
+    future: Cell<Option<Boxed<T>>>,
     waker: OnceCell<(Arc<TaskWaker>, Waker)>,
     over: Cell<bool>,
     /// Aborted while it was polled.
@@ -127,7 +127,7 @@ impl<T: 'static> Task<T> {
             reactor: Rc::downgrade(&reactor.core),
             spawned_at,
             span: Span::task(spawned_at),
-            future: RefCell::new(Some(future)),
+            future: Cell::new(Some(future)),
             waker: OnceCell::new(),
             over: Cell::new(false),
             aborted: Cell::new(false),
@@ -174,7 +174,7 @@ impl<T: 'static> Polled for Task<T> {
         });
         let result = match polled {
             Ok(Poll::Pending) if !self.aborted.get() => {
-                self.future.replace(Some(future));
+                self.future.set(Some(future));
                 return Poll::Pending;
             }
             Ok(Poll::Pending) => Err(JoinError::Aborted),

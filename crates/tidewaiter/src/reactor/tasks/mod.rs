@@ -194,6 +194,7 @@ impl Reactor {
         self.poll_next(count.max(POLLS_MAX));
     }
 
+    #[inline]
     fn poll_next(&self, polls: usize) {
         let ready = &self.core.queued.tasks.ready;
         for _ in 0..polls {

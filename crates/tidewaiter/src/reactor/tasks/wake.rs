@@ -12,27 +12,29 @@ use super::{Key, Remote};
 /// The tasks that were woken, in order.
 #[derive(Default)]
 pub(super) struct Ready {
-    any: Cell<bool>,
+    /// How many are in both queues.
+    count: Cell<usize>,
     /// Polled in this turn.
     now: RefCell<VecDeque<Key>>,
     /// Polled in the next turn: tasks that woke themselves while they were polled.
     later: RefCell<VecDeque<Key>>,
-    /// The task that is being polled.
-    current: Cell<Option<Key>>,
+    /// The task that is being polled, as a word: none is 0.
+    current: Cell<u64>,
 }
 
 impl Ready {
+    #[inline]
     pub(super) fn any(&self) -> bool {
-        self.any.get()
+        self.count.get() != 0
     }
 
     pub(super) fn push(&self, key: Key) {
-        let queue = match self.current.get() == Some(key) {
+        let queue = match self.current.get() == key.to_u64() {
             true => &self.later,
             false => &self.now,
         };
         queue.borrow_mut().push_back(key);
-        self.any.set(true);
+        self.count.set(self.count.get() + 1);
     }
 
     /// How many tasks are ready in this turn.
@@ -49,15 +51,14 @@ impl Ready {
 
     /// Takes the next task. What it wakes by itself until the next call waits for the next round.
     pub(super) fn next(&self) -> Option<Key> {
-        let next = self.now.borrow_mut().pop_front();
-        self.current.set(next);
-        next
+        let next = self.now.borrow_mut().pop_front()?;
+        self.count.set(self.count.get() - 1);
+        self.current.set(next.to_u64());
+        Some(next)
     }
 
     pub(super) fn end_round(&self) {
-        self.current.set(None);
-        let none = self.now.borrow().is_empty() && self.later.borrow().is_empty();
-        self.any.set(!none);
+        self.current.set(0);
     }
 }
 

@@ -314,6 +314,13 @@ impl Transport {
         self.stream.flow.borrow().state.is_congested()
     }
 
+    /// Whether a write would be queued without congestion, as far as is told without a look at why not.
+    #[inline]
+    pub(crate) fn takes_more(&self) -> bool {
+        let flow = self.stream.flow.borrow();
+        flow.end_state.is_none() && !flow.state.is_congested()
+    }
+
     /// Sets the number of queued bytes above which the transport is congested and a producer is paused (`high`: 64 KiB
     /// by default), and the number at which both end (`low`: 16 KiB by default; more than `high` counts as `high`).
     /// If more than `high` is queued already, the transport is congested at once; congestion ends with a send.
