@@ -69,9 +69,16 @@ impl DatagramSocket {
         reactor: &Reactor,
         options: impl Into<DatagramOptions>,
     ) -> Result<DatagramSocket, Error> {
-        let options = options.into();
+        let open = |options, protocol| reactor.open_datagrams(options, protocol);
+        DatagramSocket::bind_by(options.into(), open)
+    }
+
+    pub(super) fn bind_by(
+        options: DatagramOptions,
+        open: impl FnOnce(DatagramOptions, Receiving) -> Result<DatagramTransport, Error>,
+    ) -> Result<DatagramSocket, Error> {
         let inlet = Rc::new(Inlet::new(&options));
-        let transport = reactor.open_datagrams(options, Receiving(Rc::clone(&inlet)))?;
+        let transport = open(options, Receiving(Rc::clone(&inlet)))?;
         Ok(DatagramSocket { transport, inlet })
     }
 
@@ -364,7 +371,7 @@ impl Inlet {
 }
 
 /// The socket's protocol.
-struct Receiving(Rc<Inlet>);
+pub(super) struct Receiving(Rc<Inlet>);
 
 impl DatagramProtocol for Receiving {
     fn datagrams_received(

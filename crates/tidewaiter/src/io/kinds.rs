@@ -1,6 +1,56 @@
-//! Streams, listeners and datagram sockets by the names of what is below them.
+//! Streams, listeners and datagram sockets of one kind, which refuse addresses of other kinds.
 
-use super::{DatagramSocket, Listener, Stream};
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+
+use super::{DatagramSocket, Duplex, Listener, ReadHalf, Stream, WriteHalf};
+use crate::error::{ConnectError, Error};
+use crate::os::Address;
+use crate::port::{DatagramOptions, DatagramSocket as Socket, ListenOptions};
+use crate::reactor::Reactor;
+use crate::transport::ConnectOptions;
+
+/// A [`Stream`], a [`Listener`] or a [`DatagramSocket`] whose addresses are of one kind: a [`TcpStream`], for instance. It has the
+/// calls of the general type, refuses addresses of other kinds, and becomes the general type by [`into`](Into::into).
+///
+/// ```
+/// use tidewaiter::io::{OfKind, Stream, TcpListener};
+///
+/// /// Serves a client, whatever it came by.
+/// async fn serve(mut stream: Stream) -> std::io::Result<()> {
+///     stream.write_all(b"hello").await
+/// }
+///
+/// async fn serve_kind<K>(stream: OfKind<Stream, K>) -> std::io::Result<()> {
+///     serve(stream.into()).await
+/// }
+///
+/// let reactor = tidewaiter::Reactor::new()?;
+/// let listener = TcpListener::bind(&reactor, "127.0.0.1:0")?;
+/// let error = TcpListener::bind(&reactor, tidewaiter::PipeName::local("name")?).unwrap_err();
+/// assert!(error.to_string().contains("name"), "{error}");
+/// # drop(listener);
+/// # let _ = serve_kind::<()>;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct OfKind<T, K> {
+    general: T,
+    kind: PhantomData<fn() -> K>,
+}
+
+/// IP addresses, and names that have some.
+#[derive(Debug)]
+pub enum Ip {}
+
+/// Addresses of UNIX sockets.
+#[derive(Debug)]
+pub enum Unix {}
+
+/// Names of named pipes.
+#[derive(Debug)]
+pub enum Pipe {}
 
 /// A [`Stream`] over TCP.
 ///
@@ -19,7 +69,7 @@ use super::{DatagramSocket, Listener, Stream};
 /// # Ok(page)
 /// # }
 /// ```
-pub type TcpStream = Stream;
+pub type TcpStream = OfKind<Stream, Ip>;
 
 /// A [`Listener`] for TCP connections.
 ///
@@ -38,7 +88,7 @@ pub type TcpStream = Stream;
 /// });
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub type TcpListener = Listener;
+pub type TcpListener = OfKind<Listener, Ip>;
 
 /// A [`Stream`] over a UNIX socket (Unix).
 ///
@@ -63,7 +113,7 @@ pub type TcpListener = Listener;
 /// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub type UnixStream = Stream;
+pub type UnixStream = OfKind<Stream, Unix>;
 
 /// A [`Listener`] on a UNIX socket (Unix): see [`UnixStream`]. The socket's file is removed with the listener, as
 /// [`SocketFileOptions`](crate::port::SocketFileOptions) says.
@@ -81,7 +131,7 @@ pub type UnixStream = Stream;
 /// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub type UnixListener = Listener;
+pub type UnixListener = OfKind<Listener, Unix>;
 
 /// A [`Stream`] over a [named pipe](crate::guide::named_pipes) of Windows: the client's end, or what the server
 /// accepted.
@@ -107,7 +157,7 @@ pub type UnixListener = Listener;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(alias = "NamedPipeClient")]
-pub type NamedPipeStream = Stream;
+pub type NamedPipeStream = OfKind<Stream, Pipe>;
 
 /// A [`Listener`] on a [named pipe](crate::guide::named_pipes) of Windows: see [`NamedPipeStream`]. It keeps instances of
 /// the pipe ready for the clients that come next, so that none is refused.
@@ -125,7 +175,7 @@ pub type NamedPipeStream = Stream;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(alias = "NamedPipeServer")]
-pub type NamedPipeListener = Listener;
+pub type NamedPipeListener = OfKind<Listener, Pipe>;
 
 /// A [`DatagramSocket`] for UDP.
 ///
@@ -142,7 +192,7 @@ pub type NamedPipeListener = Listener;
 /// });
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub type UdpSocket = DatagramSocket;
+pub type UdpSocket = OfKind<DatagramSocket, Ip>;
 
 /// A [`DatagramSocket`] of the UNIX family (Unix).
 ///
@@ -161,4 +211,206 @@ pub type UdpSocket = DatagramSocket;
 /// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub type UnixDatagram = DatagramSocket;
+pub type UnixDatagram = OfKind<DatagramSocket, Unix>;
+
+impl TcpStream {
+    /// As [`Stream::connect`], to IP addresses and hosts alone.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`InvalidInput`](io::ErrorKind::InvalidInput) for an address of another kind.
+    pub async fn connect(
+        reactor: &Reactor,
+        options: impl Into<ConnectOptions>,
+    ) -> Result<TcpStream, ConnectError> {
+        let options = options.into();
+        let connect = |factory| reactor.connect_tcp(options, factory);
+        Stream::connect_by(reactor, connect).await.map(OfKind::new)
+    }
+}
+
+impl UnixStream {
+    /// As [`Stream::connect`], to UNIX sockets alone.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`InvalidInput`](io::ErrorKind::InvalidInput) for an address of another kind.
+    pub async fn connect(
+        reactor: &Reactor,
+        options: impl Into<ConnectOptions>,
+    ) -> Result<UnixStream, ConnectError> {
+        let options = options.into();
+        let connect = |factory| reactor.connect_unix(options, factory);
+        Stream::connect_by(reactor, connect).await.map(OfKind::new)
+    }
+}
+
+impl NamedPipeStream {
+    /// As [`Stream::connect`], to named pipes alone.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`InvalidInput`](io::ErrorKind::InvalidInput) for an address of another kind.
+    pub async fn connect(
+        reactor: &Reactor,
+        options: impl Into<ConnectOptions>,
+    ) -> Result<NamedPipeStream, ConnectError> {
+        let options = options.into();
+        let connect = |factory| reactor.connect_pipe(options, factory);
+        Stream::connect_by(reactor, connect).await.map(OfKind::new)
+    }
+}
+
+impl TcpListener {
+    /// As [`Listener::bind`], at IP addresses and hosts alone.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`InvalidInput`](io::ErrorKind::InvalidInput) for an address of another kind.
+    pub fn bind(
+        reactor: &Reactor,
+        options: impl Into<ListenOptions>,
+    ) -> Result<TcpListener, Error> {
+        Listener::bind_by(|factory| reactor.listen_tcp(options, factory)).map(OfKind::new)
+    }
+}
+
+impl UnixListener {
+    /// As [`Listener::bind`], at UNIX sockets alone.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`InvalidInput`](io::ErrorKind::InvalidInput) for an address of another kind.
+    pub fn bind(
+        reactor: &Reactor,
+        options: impl Into<ListenOptions>,
+    ) -> Result<UnixListener, Error> {
+        Listener::bind_by(|factory| reactor.listen_unix(options, factory)).map(OfKind::new)
+    }
+}
+
+impl NamedPipeListener {
+    /// As [`Listener::bind`], at named pipes alone.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`InvalidInput`](io::ErrorKind::InvalidInput) for an address of another kind.
+    pub fn bind(
+        reactor: &Reactor,
+        options: impl Into<ListenOptions>,
+    ) -> Result<NamedPipeListener, Error> {
+        Listener::bind_by(|factory| reactor.listen_pipe(options, factory)).map(OfKind::new)
+    }
+}
+
+impl UdpSocket {
+    /// As [`DatagramSocket::bind`], at IP addresses and hosts alone.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`InvalidInput`](io::ErrorKind::InvalidInput) for an address of another kind.
+    pub fn bind(
+        reactor: &Reactor,
+        options: impl Into<DatagramOptions>,
+    ) -> Result<UdpSocket, Error> {
+        let open = |options, protocol| reactor.listen_udp(options, protocol);
+        DatagramSocket::bind_by(options.into(), open).map(OfKind::new)
+    }
+}
+
+impl UnixDatagram {
+    /// As [`DatagramSocket::bind`], at UNIX sockets alone.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`InvalidInput`](io::ErrorKind::InvalidInput) for an address of another kind.
+    pub fn bind(
+        reactor: &Reactor,
+        options: impl Into<DatagramOptions>,
+    ) -> Result<UnixDatagram, Error> {
+        let open = |options, protocol| reactor.listen_unix_datagrams(options, protocol);
+        DatagramSocket::bind_by(options.into(), open).map(OfKind::new)
+    }
+}
+
+impl<K> OfKind<Stream, K> {
+    /// As [`Stream::split`].
+    #[must_use]
+    pub fn split(self) -> (ReadHalf, WriteHalf) {
+        self.general.split()
+    }
+}
+
+impl<K> OfKind<Listener, K> {
+    /// As [`Listener::accept`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn accept(&mut self) -> io::Result<(OfKind<Stream, K>, Address)> {
+        let (stream, peer) = self.general.accept().await?;
+        Ok((OfKind::new(stream), peer))
+    }
+}
+
+impl<K> OfKind<DatagramSocket, K> {
+    /// As [`DatagramSocket::adopt`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn adopt(reactor: &Reactor, socket: impl Into<Socket>) -> Result<Self, Error> {
+        DatagramSocket::adopt(reactor, socket).map(OfKind::new)
+    }
+}
+
+impl<T, K> OfKind<T, K> {
+    fn new(general: T) -> OfKind<T, K> {
+        let kind = PhantomData;
+        OfKind { general, kind }
+    }
+}
+
+impl<T, K> Deref for OfKind<T, K> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.general
+    }
+}
+
+impl<T, K> DerefMut for OfKind<T, K> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.general
+    }
+}
+
+impl<K> From<OfKind<Stream, K>> for Stream {
+    fn from(stream: OfKind<Stream, K>) -> Stream {
+        stream.general
+    }
+}
+
+impl<K> From<OfKind<Listener, K>> for Listener {
+    fn from(listener: OfKind<Listener, K>) -> Listener {
+        listener.general
+    }
+}
+
+impl<K> From<OfKind<DatagramSocket, K>> for DatagramSocket {
+    fn from(socket: OfKind<DatagramSocket, K>) -> DatagramSocket {
+        socket.general
+    }
+}
+
+impl<T: Duplex, K> Duplex for OfKind<T, K> {
+    fn halves(&mut self) -> (&mut ReadHalf, &mut WriteHalf) {
+        self.general.halves()
+    }
+}
+
+impl<T: fmt::Debug, K> fmt::Debug for OfKind<T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.general.fmt(f)
+    }
+}

@@ -35,8 +35,14 @@ impl Listener {
     ///
     /// As [`Reactor::listen`].
     pub fn bind(reactor: &Reactor, options: impl Into<ListenOptions>) -> Result<Listener, Error> {
+        Listener::bind_by(|factory| reactor.listen(options, factory))
+    }
+
+    pub(super) fn bind_by(
+        listen: impl FnOnce(Accepting) -> Result<transport::Listener, Error>,
+    ) -> Result<Listener, Error> {
         let accepted = Rc::new(Accepted::default());
-        let listener = reactor.listen(options, Accepting(Rc::clone(&accepted)))?;
+        let listener = listen(Accepting(Rc::clone(&accepted)))?;
         accepted.pausing.replace(Some(listener.clone()));
         Ok(Listener { listener, accepted })
     }
@@ -120,7 +126,7 @@ impl Accepted {
 }
 
 /// The factory of a listener.
-struct Accepting(Rc<Accepted>);
+pub(super) struct Accepting(Rc<Accepted>);
 
 impl Factory for Accepting {
     fn build_protocol(&mut self, peer: Address) -> Option<Box<dyn Protocol>> {

@@ -24,7 +24,7 @@ pub use datagram::DatagramSocket;
 pub use file::File;
 pub use halves::{ReadHalf, WriteHalf};
 pub use kinds::{
-    NamedPipeListener, NamedPipeStream, TcpListener, TcpStream, UdpSocket, UnixDatagram,
+    NamedPipeListener, NamedPipeStream, OfKind, TcpListener, TcpStream, UdpSocket, UnixDatagram,
     UnixListener, UnixStream,
 };
 pub use listener::Listener;

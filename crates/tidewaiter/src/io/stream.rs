@@ -71,11 +71,19 @@ impl Stream {
         reactor: &Reactor,
         options: impl Into<ConnectOptions>,
     ) -> Result<Stream, ConnectError> {
+        let options = options.into();
+        Stream::connect_by(reactor, |factory| reactor.connect(options, factory)).await
+    }
+
+    pub(super) async fn connect_by(
+        reactor: &Reactor,
+        connect: impl FnOnce(Connecting) -> Connector,
+    ) -> Result<Stream, ConnectError> {
         if reactor.check_open().is_err() {
             return Err(ConnectError::Stopped);
         }
         let (giver, result) = value();
-        let attempt = Attempt(reactor.connect(options, Connecting(Some(giver))));
+        let attempt = Attempt(connect(Connecting(Some(giver))));
         let result = result.take().await;
         drop(attempt);
         result.unwrap_or(Err(ConnectError::Stopped))
@@ -243,7 +251,7 @@ impl fmt::Debug for Stream {
 }
 
 /// The factory of one connection.
-struct Connecting(Option<Giver<Result<Stream, ConnectError>>>);
+pub(super) struct Connecting(Option<Giver<Result<Stream, ConnectError>>>);
 
 impl Factory for Connecting {
     fn build_protocol(&mut self, _: Address) -> Option<Box<dyn Protocol>> {

@@ -9,11 +9,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use super::halves::{ReadHalf, WriteHalf};
+use super::kinds::OfKind;
 use super::stream::Stream;
 
 macro_rules! reads {
-    ($type:ty, $half:ident) => {
-        impl futures_io::AsyncRead for $type {
+    (<$($kind:ident)?> $type:ty, $half:ident) => {
+        impl<$($kind)?> futures_io::AsyncRead for $type {
             fn poll_read(
                 self: Pin<&mut Self>,
                 context: &mut Context<'_>,
@@ -23,7 +24,7 @@ macro_rules! reads {
             }
         }
 
-        impl futures_io::AsyncBufRead for $type {
+        impl<$($kind)?> futures_io::AsyncBufRead for $type {
             fn poll_fill_buf(
                 self: Pin<&mut Self>,
                 context: &mut Context<'_>,
@@ -39,7 +40,7 @@ macro_rules! reads {
         }
 
         #[cfg(feature = "tokio")]
-        impl tokio::io::AsyncRead for $type {
+        impl<$($kind)?> tokio::io::AsyncRead for $type {
             fn poll_read(
                 self: Pin<&mut Self>,
                 context: &mut Context<'_>,
@@ -58,7 +59,7 @@ macro_rules! reads {
         }
 
         #[cfg(feature = "tokio")]
-        impl tokio::io::AsyncBufRead for $type {
+        impl<$($kind)?> tokio::io::AsyncBufRead for $type {
             fn poll_fill_buf(
                 self: Pin<&mut Self>,
                 context: &mut Context<'_>,
@@ -74,8 +75,8 @@ macro_rules! reads {
 }
 
 macro_rules! writes {
-    ($type:ty, $half:ident) => {
-        impl futures_io::AsyncWrite for $type {
+    (<$($kind:ident)?> $type:ty, $half:ident) => {
+        impl<$($kind)?> futures_io::AsyncWrite for $type {
             fn poll_write(
                 self: Pin<&mut Self>,
                 context: &mut Context<'_>,
@@ -104,7 +105,7 @@ macro_rules! writes {
         }
 
         #[cfg(feature = "tokio")]
-        impl tokio::io::AsyncWrite for $type {
+        impl<$($kind)?> tokio::io::AsyncWrite for $type {
             fn poll_write(
                 self: Pin<&mut Self>,
                 context: &mut Context<'_>,
@@ -139,10 +140,12 @@ macro_rules! writes {
     };
 }
 
-reads!(Stream, reader);
-writes!(Stream, writer);
-reads!(ReadHalf, itself);
-writes!(WriteHalf, itself);
+reads!(<> Stream, reader);
+writes!(<> Stream, writer);
+reads!(<K> OfKind<Stream, K>, reader);
+writes!(<K> OfKind<Stream, K>, writer);
+reads!(<> ReadHalf, itself);
+writes!(<> WriteHalf, itself);
 
 impl ReadHalf {
     fn itself(&mut self) -> &mut ReadHalf {

@@ -27,6 +27,7 @@ mod io_datagrams;
 mod io_drops;
 mod io_ends;
 mod io_files;
+mod io_kinds;
 mod io_lent_writes;
 mod io_names;
 mod io_streams;
