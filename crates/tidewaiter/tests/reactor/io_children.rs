@@ -1,6 +1,9 @@
 //! Children whose pipes and ends futures await.
 
-use std::io::ErrorKind;
+use std::future::poll_fn;
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
+use std::task::Context;
 
 use tidewaiter::bytes::Bytes;
 use tidewaiter::io::{Child, ReadHalf};
@@ -77,6 +80,75 @@ fn a_childs_streams_lose_nothing_at_whichever_await_their_futures_are_dropped() 
             assert_eq!(gone.kind(), ErrorKind::NotFound);
         });
     }
+}
+
+/// Sends `sent` through an echo by the traits of tokio.
+async fn echoed_by_tokio(
+    mut writer: impl tokio::io::AsyncWrite + Unpin,
+    mut reader: impl tokio::io::AsyncRead + Unpin,
+    sent: &[u8],
+) -> io::Result<Vec<u8>> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let mut echoed = Vec::new();
+    let write = async {
+        writer.write_all(sent).await?;
+        writer.shutdown().await
+    };
+    let (written, read) = tokio::join!(write, reader.read_to_end(&mut echoed));
+    written?;
+    read?;
+    Ok(echoed)
+}
+
+/// The same, by those of `futures-io`.
+async fn echoed_by_futures_io(
+    mut writer: impl futures_io::AsyncWrite + Unpin,
+    mut reader: impl futures_io::AsyncRead + Unpin,
+    sent: &[u8],
+) -> io::Result<Vec<u8>> {
+    let write = async {
+        let mut left = sent;
+        while !left.is_empty() {
+            let count = poll_fn(|context| Pin::new(&mut writer).poll_write(context, left)).await?;
+            left = &left[count..];
+        }
+        poll_fn(|context| Pin::new(&mut writer).poll_close(context)).await
+    };
+    let read = async {
+        let (mut echoed, mut buffer) = (Vec::new(), [0; 1000]);
+        loop {
+            let read =
+                |context: &mut Context<'_>| Pin::new(&mut reader).poll_read(context, &mut buffer);
+            match poll_fn(read).await? {
+                0 => return Ok::<_, io::Error>(echoed),
+                count => echoed.extend_from_slice(&buffer[..count]),
+            }
+        }
+    };
+    let (written, echoed) = tokio::join!(write, read);
+    written?;
+    echoed
+}
+
+#[test]
+fn a_childs_streams_have_the_traits_of_futures_io_and_of_tokio() {
+    let reactor = reactor();
+    check(&reactor, async {
+        let sent = pattern(300_000);
+        for tokio in [false, true] {
+            let mut child = Child::spawn(&reactor, &child(Role::Echo)).unwrap();
+            let stdin = child.stdin.take().unwrap();
+            let mut stdout = child.stdout.take().unwrap();
+            await_ready(&mut stdout).await;
+            let echoed = match tokio {
+                false => echoed_by_futures_io(stdin, stdout, &sent).await,
+                true => echoed_by_tokio(stdin, stdout, &sent).await,
+            };
+            assert!(echoed.unwrap() == sent, "by tokio: {tokio}");
+            assert!(child.wait().await.unwrap().success());
+        }
+    });
 }
 
 #[test]

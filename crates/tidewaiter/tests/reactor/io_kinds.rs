@@ -1,13 +1,15 @@
 //! Streams, listeners and sockets of one kind: they take addresses of that kind alone, and do all that the general ones do.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind};
+use std::pin::Pin;
 
 use tidewaiter::io::{
     NamedPipeListener, NamedPipeStream, Stream, TcpListener, TcpStream, UdpSocket, UnixDatagram,
     UnixListener, UnixStream, copy_bidirectional,
 };
 use tidewaiter::{Address, PipeName, Reactor, UnixAddress};
+use tokio::io::AsyncWrite;
 
 use super::io_support::check;
 use super::support::{any_port, reactor};
@@ -97,6 +99,40 @@ fn streams_of_two_kinds_are_joined_and_split() {
         reader.read_to_end(&mut answer).await.unwrap();
         assert_eq!(answer, b"answer");
         assert_eq!(passing.await.unwrap().unwrap(), (8, 6));
+    });
+}
+
+/// Goal: libraries that take the traits of tokio or `futures-io` take typed streams, too.
+#[test]
+fn typed_streams_have_the_traits_of_futures_io_and_of_tokio() {
+    let reactor = reactor();
+    check(&reactor, async {
+        let mut listener = TcpListener::bind(&reactor, any_port()).unwrap();
+        let address = listener.local_addr();
+        let mut client = TcpStream::connect(&reactor, address).await.unwrap();
+        let (mut server, _peer) = listener.accept().await.unwrap();
+        assert!(AsyncWrite::is_write_vectored(&client));
+        tokio::io::AsyncWriteExt::write_all(&mut client, b"abc")
+            .await
+            .unwrap();
+        let mut read = [0; 3];
+        poll_fn(|context| {
+            let reads = Pin::new(&mut server);
+            futures_io::AsyncBufRead::poll_fill_buf(reads, context).map_ok(|_| ())
+        })
+        .await
+        .unwrap();
+        tokio::io::AsyncReadExt::read_exact(&mut server, &mut read)
+            .await
+            .unwrap();
+        assert_eq!(&read, b"abc");
+        poll_fn(|context| futures_io::AsyncWrite::poll_close(Pin::new(&mut client), context))
+            .await
+            .unwrap();
+        assert!(
+            server.read_chunk().await.unwrap().is_empty(),
+            "it has ended"
+        );
     });
 }
 

@@ -16,6 +16,7 @@
 //!   without a disconnect, so they arrive: `the_last_bytes_before_a_close_arrive`.
 
 mod messages;
+mod tasks;
 mod waiting;
 
 use std::cell::Cell;
