@@ -23,7 +23,8 @@ const CALM_TIMES: u8 = 8;
 /// get it. Receiving in large pieces costs less for each byte, but each piece takes large memory.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Surge {
-    bytes: usize,
+    /// In four bytes, because each handle has it. A receive brings less than 2 GiB.
+    bytes: u32,
     wide: bool,
     /// The number of calm receives in a row during a connection's surge.
     calm: u8,
@@ -48,13 +49,19 @@ impl Surge {
         if self.wide {
             return;
         }
-        self.bytes += len;
-        if self.bytes >= FULL_BYTES {
+        if self.count(len) >= FULL_BYTES {
             self.wide = true;
             control::widen_pipe(pipe);
         } else if len < capacity {
             self.bytes = 0;
         }
+    }
+
+    /// Adds to the bytes since the last pause, and returns their number.
+    fn count(&mut self, len: usize) -> usize {
+        let bytes = self.bytes as usize + len;
+        self.bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        bytes
     }
 
     /// Records `len` bytes received from a connection; `more` means that others follow.
@@ -67,8 +74,7 @@ impl Surge {
             }
             return;
         }
-        self.bytes += len;
-        self.wide = self.bytes >= SURGE_BYTES;
+        self.wide = self.count(len) >= SURGE_BYTES;
         if self.wide || !more {
             self.bytes = 0;
         }

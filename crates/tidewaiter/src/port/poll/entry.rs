@@ -43,8 +43,8 @@ impl Direction {
 
 /// A handle: its source, its known readiness, and its operations under way.
 ///
-/// Kept small, because every visit loads an entry into the processor's cache, and there are many:
-/// fields that few handles need are in [`Extras`].
+/// Kept small, because every visit loads an entry into the processor's cache, and there are many: with its key in the
+/// [`Table`](super::super::table::Table), it takes two lines of the cache. Fields that few handles need are in [`Extras`].
 ///
 /// The order of the fields follows their use: those that a report from the selector touches come
 /// first.
@@ -186,8 +186,8 @@ impl Entry {
             Direction::Input => (self.readable || !self.watched) && self.input.is_some(),
             Direction::Output => (self.writable || !self.watched) && self.output.is_some(),
             Direction::HangUp => {
-                let extras = self.extras.as_ref().filter(|_| self.hung_up);
-                extras.is_some_and(|extras| extras.hang_up.is_some())
+                let extras = self.extras.as_ref();
+                self.hung_up && extras.is_some_and(|extras| extras.hang_up.is_some())
             }
         }
     }

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::super::calls::Offer;
 use super::super::chunks::Chunks;
+use super::entry::Entry;
 use super::{
-    BATCH_MAX, CloseMode, Completion, Driver, Failure, Handle, Outcome, PollPort, PortOptions,
+    BATCH_MAX, CloseMode, Completion, Driver, Failure, Handle, Key, Outcome, PollPort, PortOptions,
     Request, RequestKind, Resource, Token,
 };
 use crate::port::ListenOptions;
@@ -339,6 +340,11 @@ fn those_that_send_without_end_do_not_starve_those_that_receive() {
         }
     }
     panic!("nothing was received in four waits");
+}
+
+#[test]
+fn a_handle_with_its_key_fits_into_two_cache_lines() {
+    assert!(size_of::<Entry>() + size_of::<Key>() <= 2 * 64);
 }
 
 /// Goal: a message of the receive size costs one call: no second one is needed to find that nothing
