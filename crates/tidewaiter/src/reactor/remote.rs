@@ -107,7 +107,8 @@ impl Remote {
         self.waker.check_process()
     }
 
-    /// Ends the current or the next wait of the loop. Several wake-ups may end one wait.
+    /// Ends the current or the next wait of the loop. Several wake-ups may end one wait. This alone of a reactor's calls may be
+    /// made in a signal handler, except on a simulated port; a task awaits signals by [`io::Signals`](crate::io::Signals).
     pub fn wake(&self) {
         self.waker.wake();
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use signal_hook::low_level::raise;
 
 use super::{ShutdownSignal, SignalWatch, watch};
+use crate::port::{Port, PortKind, PortOptions};
 
 const CHILD: &str = "TIDEWAITER_TEST_SIGNALS";
 
@@ -80,20 +81,31 @@ fn after_the_last_watch_a_signal_ends_the_program_again() {
     }
 }
 
-/// Goal: a signal that arrives on another thread ends a port's unlimited wait.
+/// Goal: the signal handler's wake-up ends a port's unlimited wait, whether it runs before the wait, on the port's own
+/// thread, or meanwhile, on another one.
 #[test]
 fn a_signal_ends_a_wait() {
     let status = in_child("a_signal_ends_a_wait", || {
-        let options = crate::port::PortOptions {
-            kind: Some(crate::port::PortKind::Poll),
-            ..Default::default()
-        };
-        let mut port = crate::port::Port::open(&options).expect("a port");
-        let watch = SignalWatch::install(port.waker()).expect("watching");
-        let thread = std::thread::spawn(|| raise(libc::SIGTERM));
-        port.wait(None, &mut Vec::new()).expect("a wait");
-        assert_eq!(watch.take(), Some(ShutdownSignal::Terminate));
-        thread.join().expect("a thread").expect("raised");
+        for kind in [PortKind::Poll, PortKind::Uring] {
+            let options = PortOptions {
+                kind: Some(kind),
+                ..PortOptions::default()
+            };
+            let mut port = match Port::open(&options) {
+                Ok(port) => port,
+                // The lane `uring` says where the kernel refuses rings.
+                Err(_) if kind == PortKind::Uring => continue,
+                Err(error) => panic!("{error}"),
+            };
+            let watch = SignalWatch::install(port.waker()).expect("watching");
+            raise(libc::SIGHUP).expect("raised");
+            port.wait(None, &mut Vec::new()).expect("a wait");
+            assert_eq!(watch.take(), Some(ShutdownSignal::Hangup), "{kind}");
+            let thread = std::thread::spawn(|| raise(libc::SIGTERM));
+            port.wait(None, &mut Vec::new()).expect("a wait");
+            assert_eq!(watch.take(), Some(ShutdownSignal::Terminate), "{kind}");
+            thread.join().expect("a thread").expect("raised");
+        }
     });
     assert!(status.is_none_or(|status| status.success()), "{status:?}");
 }
