@@ -94,6 +94,30 @@ fn stays() -> Command {
     Command::new("sh").args(["-c", "sleep 1000"])
 }
 
+/// Goal: whatever is dropped first, a child that is to end with its handle does, and so does what it has started.
+#[tokio::test]
+async fn handles_are_dropped_in_every_order() {
+    use tokio::io::AsyncReadExt;
+
+    for order in 0..6 {
+        let mut child = Child::spawn(&stays())
+            .expect("it starts")
+            .kill_on_drop(true);
+        let mut stderr = child.stderr.take().unwrap();
+        let pipes = (child.stdin.take(), child.stdout.take());
+        let tree = child.tree().clone();
+        let mut parts: Vec<Box<dyn std::any::Any>> =
+            vec![Box::new(child), Box::new(pipes), Box::new(tree)];
+        drop(parts.remove(order % 3));
+        drop(parts.remove(order / 3));
+        drop(parts);
+        // It ends with the last that has it.
+        let mut said = Vec::new();
+        stderr.read_to_end(&mut said).await.unwrap();
+        assert_eq!(said, b"", "in order {order}");
+    }
+}
+
 /// More than a pipe holds. What is left over of it is less than makes a writer wait.
 const SOME: usize = 70_000;
 
