@@ -25,6 +25,8 @@ ON_WINDOWS = [
     "test_asyncio_loop",
     "test_asyncio_native_streams",
     "test_asyncio_pipes",
+    "test_asyncio_sendfile",
+    "test_asyncio_serving",
     "test_asyncio_sockets",
     "test_asyncio_streams",
     "test_asyncio_tls",

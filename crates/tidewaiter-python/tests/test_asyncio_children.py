@@ -8,15 +8,15 @@ import unittest
 import support
 from support import NO_REACTOR, ReactorTestCase, needs_posix, on, ours_only, ports
 
+KEYWORDS = "asyncio_child_keywords"
+
 
 @ours_only
 class Children(ReactorTestCase):
-    def on_each_port(self, function, *arguments, **options):
+    def on_each_port(self, function, *arguments, module="asyncio_children", **options):
         """The outcome of a scenario, which must be the same on every port."""
         outcomes = {
-            port: self.scenario(
-                "asyncio_children", function, *arguments, environment={**on(port), **NO_REACTOR}, **options
-            )
+            port: self.scenario(module, function, *arguments, environment={**on(port), **NO_REACTOR}, **options)
             for port in ports()
         }
         outcome, *others = outcomes.values()
@@ -81,7 +81,7 @@ class Children(ReactorTestCase):
         self.assertEqual(outcome, expected)
 
     def test_a_keyword_with_a_value_that_it_cannot_have_is_named(self):
-        outcome = self.on_each_port("refused")
+        outcome = self.on_each_port("refused", module=KEYWORDS)
         expected = [
             ("TypeError", "terminal should be a bool or (rows, columns), not 'yes'"),
             ("TypeError", "terminal should be a bool or (rows, columns), not (30,)"),
@@ -104,7 +104,7 @@ class Children(ReactorTestCase):
     @needs_posix
     def test_every_keyword_of_popen_has_its_effect(self):
         with tempfile.TemporaryDirectory() as folder:
-            outcome = self.on_each_port("keywords", folder)
+            outcome = self.on_each_port("keywords", folder, module=KEYWORDS)
             expected = {
                 "cwd": os.path.basename(folder),
                 "env": "yes None",
@@ -125,7 +125,7 @@ class Children(ReactorTestCase):
 
     @needs_posix
     def test_a_replaced_popen_starts_the_children(self):
-        self.assertEqual(self.on_each_port("replaced_popen"), [["print(7)"], [0, "7\n", ""]])
+        self.assertEqual(self.on_each_port("replaced_popen", module=KEYWORDS), [["print(7)"], [0, "7\n", ""]])
 
     @support.needs_proc
     def test_cancelling_at_any_await_leaves_nothing(self):
@@ -186,16 +186,16 @@ class Children(ReactorTestCase):
     def test_a_child_has_a_terminal_by_keyword(self):
         for port in ports():
             with self.subTest(port):
-                code, lines = self.scenario("asyncio_children", "terminal", environment={**on(port), **NO_REACTOR})
+                code, lines = self.scenario(KEYWORDS, "terminal", environment={**on(port), **NO_REACTOR})
                 self.assertEqual((code, lines[-2]), (0, "heard typed 40 90"))
                 # The terminal's echo of what is typed can come at any time.
                 self.assertEqual(lines[0].removesuffix("typed"), "True 30 100")
 
     def test_further_descriptors_are_pipes_by_keyword(self):
-        self.assertEqual(self.on_each_port("further_descriptors"), ["THREE", "five five ", 0])
+        self.assertEqual(self.on_each_port("further_descriptors", module=KEYWORDS), ["THREE", "five five ", 0])
 
     def test_a_kill_reaches_the_tree_by_keyword(self):
-        lines, code, rest = self.on_each_port("tree")
+        lines, code, rest = self.on_each_port("tree", module=KEYWORDS)
         self.assertEqual((lines, rest), (["ready", "there"], ""))
         self.assertNotEqual(code, 0)
 
@@ -204,7 +204,7 @@ class Children(ReactorTestCase):
 
     @unittest.skipUnless(sys.platform == "linux", "Python does not fit into a small address space everywhere")
     def test_limits_are_set_by_keyword(self):
-        self.assertEqual(self.on_each_port("limited"), 1)
+        self.assertEqual(self.on_each_port("limited", module=KEYWORDS), 1)
 
     def test_callbacks_run_in_the_context_of_the_start(self):
         for port in ports():

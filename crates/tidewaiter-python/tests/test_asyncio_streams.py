@@ -5,8 +5,6 @@ import contextvars
 import os
 import socket
 import struct
-import sys
-import tempfile
 import unittest
 import unittest.mock
 
@@ -15,12 +13,6 @@ from support import needs_posix, ports
 from tidewaiter.asyncio import Loop, run
 
 MEGABYTE = 1 << 20
-
-
-def reset(connection):
-    """Closes a plain socket by a reset."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii" if os.name == "posix" else "hh", 1, 0))
-    connection.close()
 
 
 def echo(side):
@@ -456,155 +448,6 @@ class Exceptions(LoopTestCase):
 
                 with self.subTest(method, kind=kind), self.assertRaises(kind):
                     run(play())
-
-
-class Servers(LoopTestCase):
-    @on_each_port
-    async def test_a_closed_server_accepts_no_more(self):
-        server_side, client, server = await connected()
-        number = server.sockets[0].getsockname()[1]
-        self.assertTrue(server.is_serving())
-        server.close()
-        self.assertFalse(server.is_serving())
-        self.assertEqual(server.sockets, ())
-        client.transport.write(b"still here")
-        await until(lambda: server_side.received == b"still here")
-        if os.name == "nt":
-            await asyncio.sleep(0.1)
-        with self.assertRaises(OSError):
-            socket.create_connection((ADDRESS, number)).close()
-        client.transport.close()
-        await server.wait_closed()
-
-    @on_each_port
-    async def test_its_address_is_free_soon_after(self):
-        loop = asyncio.get_running_loop()
-        _, client, server = await connected()
-        number = server.sockets[0].getsockname()[1]
-        client.transport.abort()
-        server.close()
-        await server.wait_closed()
-        again = await loop.create_server(Side, ADDRESS, number)
-        again.close()
-
-    @unittest.skipIf(sys.version_info < (3, 13), "Python 3.13 brings these methods")
-    @on_each_port
-    async def test_it_closes_its_clients(self):
-        for method in ("close_clients", "abort_clients"):
-            server_side, client, server = await connected()
-            server.close()
-            getattr(server, method)()
-            await asyncio.gather(server.wait_closed(), server_side.lost, client.lost)
-
-    @on_each_port
-    async def test_serving_forever_ends_by_cancellation(self):
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(Side, ADDRESS, 0, start_serving=False)
-        self.assertFalse(server.is_serving())
-        task = loop.create_task(server.serve_forever())
-        await until(server.is_serving)
-        dialled(server).close()
-        task.cancel()
-        if sys.version_info < (3, 12):
-            with self.assertRaises(asyncio.CancelledError):
-                await task
-            self.assertFalse(server.is_serving())
-
-    @needs_posix
-    @on_each_port
-    async def test_unix_sockets_too(self):
-        loop = asyncio.get_running_loop()
-        sides = []
-        with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "socket")
-            names = [path, "\0tidewaiter-test-" + str(os.getpid())] if sys.platform == "linux" else [path]
-            for name in names:
-                server = await loop.create_unix_server(
-                    lambda: sides.append(Side(data_received=echo)) or sides[-1], name
-                )
-                peer = socket.socket(socket.AF_UNIX)
-                peer.connect(name)
-                transport, client = await loop.create_unix_connection(Side, sock=peer)
-                transport.write(b"hello")
-                await until(lambda client=client: client.received == b"hello")
-                self.assertEqual(sides[-1].transport.get_extra_info("peername"), "")
-                expected = name if name == path else name.encode()
-                self.assertEqual(sides[-1].transport.get_extra_info("sockname"), expected)
-                transport.close()
-                self.assertIsNone(await sides[-1].lost)
-                server.close()
-                await server.wait_closed()
-
-
-class Files(LoopTestCase):
-    @on_each_port
-    async def test_a_file_goes_between_what_is_written(self):
-        loop = asyncio.get_running_loop()
-        content = os.urandom(3 * MEGABYTE)
-        server, client, _ = await connected()
-        with tempfile.TemporaryFile() as file:
-            file.write(content)
-            file.seek(0)
-            client.transport.write(b"before")
-            self.assertEqual(await loop.sendfile(client.transport, file), len(content))
-            self.assertEqual(file.tell(), len(content))
-            client.transport.write(b"between")
-            self.assertEqual(await loop.sendfile(client.transport, file, 1000, 5000), 5000)
-            self.assertEqual(file.tell(), 6000)
-            client.transport.write(b"after")
-        expected = b"before" + content + b"between" + content[1000:6000] + b"after"
-        await until(lambda: len(server.received) == len(expected))
-        self.assertEqual(server.received, expected)
-
-    @on_each_port
-    async def test_a_peer_that_goes_ends_it(self):
-        loop = asyncio.get_running_loop()
-        server, client, _ = await connected(lambda: Side(data_received=lambda side: side.transport.abort()))
-        with tempfile.TemporaryFile() as file:
-            file.truncate(64 * MEGABYTE)
-            with self.assertRaises(ConnectionError):
-                await loop.sendfile(client.transport, file)
-            self.assertLess(file.tell(), 64 * MEGABYTE)
-
-    @on_each_port
-    async def test_a_connection_goes_on_once_a_file_is_cancelled(self):
-        loop = asyncio.get_running_loop()
-        content = os.urandom(32 * MEGABYTE)
-        server, client, _ = await connected(lambda: Side(data_received=lambda side: side.transport.pause_reading()))
-        with tempfile.TemporaryFile() as file:
-            file.write(content)
-            file.seek(0)
-            sending = loop.create_task(loop.sendfile(client.transport, file))
-            await until(lambda: server.received)
-            sending.cancel()
-            with self.assertRaises(asyncio.CancelledError):
-                await sending
-            sent = file.tell()
-            self.assertLess(sent, len(content))
-            client.transport.write(b"after")
-            server.on.clear()
-            server.transport.resume_reading()
-            self.assertEqual(await loop.sendfile(client.transport, file, 5, 10), 10)
-        expected = content[:sent] + b"after" + content[5:15]
-        await until(lambda: len(server.received) >= len(expected))
-        self.assertTrue(server.received == expected)
-
-    @on_each_port
-    async def test_a_file_may_be_closed_once_its_sending_is_cancelled(self):
-        loop = asyncio.get_running_loop()
-        server, client, _ = await connected(lambda: Side(connection_made=lambda side: side.transport.pause_reading()))
-        with tempfile.TemporaryFile() as file:
-            file.truncate(64 * MEGABYTE)
-            sending = loop.create_task(loop.sendfile(client.transport, file))
-            await asyncio.sleep(0)
-            sending.cancel()
-            with self.assertRaises(asyncio.CancelledError):
-                await sending
-        client.transport.abort()
-        await client.lost
-        server.transport.resume_reading()
-        await server.lost
-        self.assertEqual(self.contexts, [])
 
 
 class LoopsEnd(unittest.TestCase):

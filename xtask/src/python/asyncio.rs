@@ -33,6 +33,8 @@ const OWN: &[&str] = &[
     "test_asyncio_debug",
     "test_asyncio_interface",
     "test_asyncio_streams",
+    "test_asyncio_serving",
+    "test_asyncio_sendfile",
     "test_asyncio_native_streams",
     "test_asyncio_stream_fallback",
     "test_asyncio_connecting",

@@ -20,11 +20,11 @@ BLOCKED = [sys.executable, "-S", "-c", "import time; time.sleep(3600)"]
 COPY = [sys.executable, "-S", "-c", "import shutil, sys; shutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer)"]
 
 
-def _python(code, *arguments):
+def python(code, *arguments):
     return [sys.executable, "-S", "-c", code, *map(str, arguments)]
 
 
-async def _output(*program, **options):
+async def output_of(*program, **options):
     """The code, the output and the error output of a program."""
     child = await asyncio.create_subprocess_exec(*program, stdout=PIPE, stderr=PIPE, **options)
     output, errors = await child.communicate()
@@ -84,7 +84,7 @@ def order(_):
     async def main():
         loop = asyncio.get_running_loop()
         code = "import sys; print('out', flush=True); print('err', file=sys.stderr, flush=True); sys.exit(int(input()))"
-        transport, noted = await loop.subprocess_exec(Noted, *_python(code))
+        transport, noted = await loop.subprocess_exec(Noted, *python(code))
         before = [transport.get_returncode(), transport.is_closing(), transport.get_protocol() is noted]
         stdin = transport.get_pipe_transport(0)
         stdin.write(b"7\n")
@@ -115,7 +115,7 @@ def reaped(_, count):
     async def main():
         loop = asyncio.get_running_loop()
         seen = []
-        made = [await loop.subprocess_exec(Noted, *_python("raise SystemExit(3)")) for _ in range(count)]
+        made = [await loop.subprocess_exec(Noted, *python("raise SystemExit(3)")) for _ in range(count)]
         for transport, noted in made:
             pid = transport.get_pid()
             noted.happened = lambda what, pid=pid: seen.append(_is_there(pid)) if what == "exited" else None
@@ -142,14 +142,14 @@ def streams(_, folder):
     async def main():
         outcome = {}
         with open(file, "wb") as out, open(both, "wb") as every:
-            child = await asyncio.create_subprocess_exec(*_python(code), stdin=DEVNULL, stdout=out, stderr=DEVNULL)
+            child = await asyncio.create_subprocess_exec(*python(code), stdin=DEVNULL, stdout=out, stderr=DEVNULL)
             outcome["file"] = [await child.wait(), child.stdin, child.stdout]
             options = {"stdout": every.fileno(), "stderr": STDOUT}
-            child = await asyncio.create_subprocess_exec(*_python(code), **options)
+            child = await asyncio.create_subprocess_exec(*python(code), **options)
             outcome["number"] = await child.wait()
         with open(file) as written, open(both) as written_too:
             outcome["written"] = [written.read().split(), written_too.read().split()]
-        child = await asyncio.create_subprocess_exec(*_python(code), stdout=PIPE, stderr=STDOUT)
+        child = await asyncio.create_subprocess_exec(*python(code), stdout=PIPE, stderr=STDOUT)
         outcome["stdout"] = [text.decode().split() if text else text for text in await child.communicate()]
         child = await asyncio.create_subprocess_exec(*COPY, stdin=DEVNULL, stdout=PIPE)
         outcome["null"] = (await child.communicate())[0].decode()
@@ -188,14 +188,14 @@ def errors(_, folder):
         "missing": ([missing], {}),
         "not in PATH": (["tidewaiter-is-not-there"], {}),
         "not executable": ([plain], {}),
-        "no directory": (_python(""), {"cwd": missing}),
-        "NUL": (_python("a\0b"), {}),
-        "variable": (_python(""), {"env": {"A=B": "1"}}),
-        "keyword": (_python(""), {"unheard_of": 1}),
-        "closed descriptor": (_python(""), {"stdout": 9999}),
-        "text": (_python(""), {"text": True}),
-        "stdin to stdout": (_python(""), {"stdin": STDOUT}),
-        "both ways": (_python(""), {"kill_tree": True, "close_fds": False}),
+        "no directory": (python(""), {"cwd": missing}),
+        "NUL": (python("a\0b"), {}),
+        "variable": (python(""), {"env": {"A=B": "1"}}),
+        "keyword": (python(""), {"unheard_of": 1}),
+        "closed descriptor": (python(""), {"stdout": 9999}),
+        "text": (python(""), {"text": True}),
+        "stdin to stdout": (python(""), {"stdin": STDOUT}),
+        "both ways": (python(""), {"kill_tree": True, "close_fds": False}),
     }
 
     async def main():
@@ -214,95 +214,6 @@ def errors(_, folder):
     outcome = tidewaiter.asyncio.run(main())
     gc.collect()
     return {**outcome, "left": descriptors() - before}
-
-
-def refused(_):
-    """What the exceptions say of values that the keywords beyond `Popen`'s cannot have."""
-    attempts = [
-        {"terminal": "yes"},
-        {"terminal": (30,)},
-        {"terminal": (30, 1 << 16)},
-        {"descriptors": 7},
-        {"descriptors": {"x": "r"}},
-        {"descriptors": {3: "pipe"}},
-        {"descriptors": {3: None}},
-        {"limits": 5},
-        {"limits": {"memory": "1 MiB"}},
-        {"limits": {"memory": -1}},
-        {"nice": "low"},
-        {"nice": 1000},
-        {"cpus": ["first"]},
-    ]
-
-    async def main():
-        outcome = []
-        for options in attempts:
-            try:
-                await asyncio.create_subprocess_exec(*_python(""), **options)
-                outcome.append([f"{options}: started", ""])
-            except Exception as error:
-                outcome.append([type(error).__name__, str(error)])
-        return outcome
-
-    return tidewaiter.asyncio.run(main())
-
-
-def keywords(_, folder):
-    """Every keyword of `Popen` has its effect, whether the port serves it or `Popen` itself."""
-    telling = {
-        "cwd": "import os; print(os.path.basename(os.getcwd()))",
-        "env": "import os; print(os.environ.get('TOLD'), os.environ.get('HOME'))",
-        "umask": "import os; print(oct(os.umask(0)))",
-        "session": "import os; print(os.getsid(0) == os.getpid())",
-        "group": "import os; print(os.getpgid(0) == os.getpid())",
-        "preexec_fn": "import os; print(os.getpriority(os.PRIO_PROCESS, 0))",
-        "signals": "import signal; print(signal.getsignal(signal.SIGPIPE) == signal.SIG_IGN)",
-    }
-
-    async def main():
-        code = telling
-        outcome = {}
-        reading, writing = os.pipe()
-        listing = "import os, sys; os.write(int(sys.argv[1]), b'passed')"
-        for name, program, options in (
-            ("cwd", _python(code["cwd"]), {"cwd": folder}),
-            ("env", _python(code["env"]), {"env": {"TOLD": "yes"}}),
-            ("umask", _python(code["umask"]), {"umask": 0o027}),
-            ("start_new_session", _python(code["session"]), {"start_new_session": True}),
-            ("pass_fds", _python(listing, writing), {"pass_fds": (writing,)}),
-            ("executable", ["another name", "-S", "-c", "print('yes')"], {"executable": sys.executable}),
-            ("preexec_fn", _python(code["preexec_fn"]), {"preexec_fn": lambda: os.nice(3)}),
-            ("close_fds", _python("print('open')"), {"close_fds": False}),
-            ("restore_signals", _python(code["signals"]), {"restore_signals": False}),
-        ):
-            outcome[name] = await _output(*program, **options)
-        if sys.version_info >= (3, 11):
-            outcome["process_group"] = await _output(*_python(code["group"]), process_group=0)
-        if os.geteuid() == 0:
-            outcome["user"] = await _output("id", "-u", user=12345)
-        outcome["passed"] = os.read(reading, 100).decode()
-        os.close(reading)
-        os.close(writing)
-        return outcome
-
-    return tidewaiter.asyncio.run(main())
-
-
-def replaced_popen(_):
-    """A program that replaces `subprocess.Popen` is heard."""
-    heard = []
-
-    class Popen(subprocess.Popen):
-        def __init__(self, *arguments, **options):
-            heard.append(arguments[0][-1])
-            super().__init__(*arguments, **options)
-
-    original, subprocess.Popen = subprocess.Popen, Popen
-    try:
-        told = tidewaiter.asyncio.run(_output(*_python("print(7)")))
-    finally:
-        subprocess.Popen = original
-    return [heard, told]
 
 
 def cancelled(_, rounds):
@@ -456,7 +367,7 @@ def flow(_, size):
                 asked.append("resume")
 
         code = "import sys; print(len(sys.stdin.buffer.read()), flush=True)"
-        transport, noted = await loop.subprocess_exec(Flow, *_python(code))
+        transport, noted = await loop.subprocess_exec(Flow, *python(code))
         stdin = transport.get_pipe_transport(0)
         stdin.set_write_buffer_limits(high=1000)
         limits = stdin.get_write_buffer_limits()
@@ -470,7 +381,7 @@ def flow(_, size):
         await noted.over
         received = "".join(call[2] for call in noted.calls if call[0] == "data")
 
-        child = await asyncio.create_subprocess_exec(*_python(f"print('x' * {size})"), stdout=PIPE, limit=1000)
+        child = await asyncio.create_subprocess_exec(*python(f"print('x' * {size})"), stdout=PIPE, limit=1000)
         stdout = child._transport.get_pipe_transport(1)
         await _until(lambda: not stdout.is_reading())
         output = await child.stdout.read()
@@ -497,7 +408,7 @@ def raising(_):
         def happened(call):
             raise ValueError(call)
 
-        transport, noted = await loop.subprocess_exec(lambda: Noted(happened), *_python("print('x', end='')"))
+        transport, noted = await loop.subprocess_exec(lambda: Noted(happened), *python("print('x', end='')"))
         await noted.over
         await _until(lambda: "over" in heard)
         return {"heard": sorted(heard), "code": transport.get_returncode()}
@@ -515,7 +426,7 @@ def exits_in_callback(_):
             if call == "exited":
                 raise SystemExit(9)
 
-        _, noted = await loop.subprocess_exec(lambda: Noted(happened), *_python("pass"))
+        _, noted = await loop.subprocess_exec(lambda: Noted(happened), *python("pass"))
         await noted.over
         await asyncio.sleep(30)
 
@@ -525,90 +436,17 @@ def exits_in_callback(_):
         return exit.code
 
 
-def terminal(_):
-    """A child on a terminal of its own, by keyword."""
-    code = (
-        "import os, sys\n"
-        "size = os.get_terminal_size(1)\n"
-        "print(sys.stdin.isatty(), size.lines, size.columns, flush=True)\n"
-        "line = input()\n"
-        "size = os.get_terminal_size(1)\n"
-        "print('heard', line, size.lines, size.columns, flush=True)\n"
-    )
-
-    async def main():
-        child = await asyncio.create_subprocess_exec(*_python(code), terminal=(30, 100))
-        seen = b""
-        while b"100" not in seen:
-            seen += await child.stdout.read(1000)
-        child._transport.resize(40, 90)
-        child.stdin.write(b"typed\r")
-        seen += await child.stdout.read()
-        return [await child.wait(), seen.decode().replace("\r", "").split("\n")]
-
-    return tidewaiter.asyncio.run(main())
-
-
-def further_descriptors(_):
-    """Pipes at further descriptors, each with its direction."""
-
-    async def main():
-        loop = asyncio.get_running_loop()
-        code = "import os; os.write(4, os.read(3, 100).upper()); os.write(5, os.read(5, 100) * 2)"
-        pipes = {3: "w", 4: "r", 5: "rw"}
-        transport, noted = await loop.subprocess_exec(Noted, *_python(code), descriptors=pipes)
-        transport.get_pipe_transport(3).write(b"three")
-        transport.get_pipe_transport(5).write(b"five ")
-        await noted.over
-        data = dict.fromkeys(pipes, "")
-        for call in noted.calls:
-            if call[0] == "data":
-                data[call[1]] += call[2]
-        return [data[4], data[5], transport.get_returncode()]
-
-    return tidewaiter.asyncio.run(main())
-
-
-def tree(_):
-    """`kill_tree=True`: a kill reaches what the child has started."""
-    grandchild = (
-        "import subprocess, sys, time; subprocess.Popen(sys.argv[1:]); print('ready', flush=True); time.sleep(60)"
-    )
-
-    async def main():
-        program = _python(grandchild, *_python("import time; print('there', flush=True); time.sleep(60)"))
-        child = await asyncio.create_subprocess_exec(*program, stdout=PIPE, kill_tree=True)
-        lines = {(await child.stdout.readline()).strip().decode() for _ in range(2)}
-        child.kill()
-        code = await child.wait()
-        # The pipe ends only once the grandchild has ended, too.
-        rest = await asyncio.wait_for(child.stdout.read(), 20)
-        return [sorted(lines), code, rest.decode()]
-
-    return tidewaiter.asyncio.run(main())
-
-
 def wait_before_pipes(_):
     """`wait` returns at the child's end, although another process still has its output."""
     code = "import subprocess, sys; print(subprocess.Popen(sys.argv[1:]).pid, flush=True)"
 
     async def main():
-        sleeper = _python("import time; time.sleep(60)")
-        child = await asyncio.create_subprocess_exec(*_python(code, *sleeper), stdout=PIPE)
+        sleeper = python("import time; time.sleep(60)")
+        child = await asyncio.create_subprocess_exec(*python(code, *sleeper), stdout=PIPE)
         pid = int(await child.stdout.readline())
         code_of_child = await asyncio.wait_for(child.wait(), 20)
         os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
         return [code_of_child, (await asyncio.wait_for(child.stdout.read(), 20)).decode()]
-
-    return tidewaiter.asyncio.run(main())
-
-
-def limited(_):
-    """Limits by keyword: an address space too small for what the child wants."""
-
-    async def main():
-        code = "bytearray(2 << 30)"
-        return (await _output(*_python(code), limits={"memory": 1 << 30}))[0]
 
     return tidewaiter.asyncio.run(main())
 
@@ -624,7 +462,7 @@ def in_context(_):
         loop = asyncio.get_running_loop()
         variable.set("starter")
         noted = Noted(lambda call: seen.append([call, variable.get()]))
-        await loop.subprocess_exec(lambda: noted, *_python("print(1)"))
+        await loop.subprocess_exec(lambda: noted, *python("print(1)"))
         variable.set("later")
         await noted.over
         return sorted(seen)
