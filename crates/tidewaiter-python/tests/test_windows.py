@@ -63,7 +63,7 @@ class Windows(ReactorTestCase):
             "missing": "not found: the program does not exist",
             "directory": "cannot be executed: it is a directory",
             "text": "cannot be executed: ",
-            "no directory": "cannot enter its working directory: ",
+            "no directory": f"cannot enter its working directory {os.path.join(folder, 'missing.exe')}: ",
             "too long": "the command line, which holds all arguments, is too long",
         }
         self.assertEqual(set(said), set(causes))

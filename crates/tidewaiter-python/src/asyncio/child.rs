@@ -213,16 +213,14 @@ impl AsyncioChild {
     ) -> PyResult<(u32, Vec<ChildFd>)> {
         let py = slf.py();
         let event_loop = core.enter(py)?;
-        let program = Program::read(program)?;
-        let directory = program.path.clone();
-        let command = program.command()?;
+        let command = Program::read(program)?.command()?;
         let slot = Slot::new(&event_loop, slf);
         let bridge = ChildBridge(slot.clone());
         let process = match event_loop.reactor.spawn_process(&command, bridge) {
             Ok(process) => process,
             Err(error) => {
                 slot.remove();
-                return Err(children::not_started(&error, directory.as_deref()));
+                return Err(children::not_started(&error));
             }
         };
         let pipes = process.pipes();

@@ -31,7 +31,7 @@ pub(crate) fn resize(process: &Process, rows: u16, columns: u16) -> PyResult<()>
 
 /// Converts the error of a start to the exception that `subprocess.Popen` raises: an `OSError` that names the program,
 /// or the working directory if that is the cause, and `ValueError` for what cannot be passed to any program.
-pub(crate) fn not_started(error: &SpawnError, directory: Option<&std::path::Path>) -> PyErr {
+pub(crate) fn not_started(error: &SpawnError) -> PyErr {
     let source = &error.source;
     let number = match (source.raw_os_error(), source.kind()) {
         (Some(number), _) => number,
@@ -48,10 +48,9 @@ pub(crate) fn not_started(error: &SpawnError, directory: Option<&std::path::Path
     };
     // Python adds the number itself.
     let message = message.split(" (os error").next().unwrap_or_default();
-    let file = match (error.step, directory, &error.file) {
-        (SpawnStep::Directory, Some(directory), _) => directory.as_os_str(),
-        (_, _, Some(file)) => file.as_os_str(),
-        _ => &error.program,
+    let file = match &error.file {
+        Some(file) => file.as_os_str(),
+        None => &error.program,
     };
     // The fourth element is Windows's error number, from which Python derives `errno` there.
     PyOSError::new_err((number, message.to_owned(), file.to_owned(), number))

@@ -143,7 +143,7 @@ pub(crate) struct Program {
     args: Vec<OsString>,
     /// The environment; `None` to inherit ours.
     env: Option<Vec<(OsString, OsString)>>,
-    pub(crate) path: Option<PathBuf>,
+    path: Option<PathBuf>,
     /// The child's descriptors, each as its number in the child and its target.
     fds: Vec<(ChildFd, Target)>,
     /// The terminal that takes the place of the standard streams.

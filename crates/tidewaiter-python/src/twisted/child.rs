@@ -118,8 +118,11 @@ impl Child {
                 if error.is_in_child() && !cfg!(windows) {
                     return Ok(None);
                 }
-                let what = format!("cannot start {:?}: {}", error.program, error.step);
-                return Err(os_error(&what, &error.source));
+                let said = error.to_string();
+                // The exception has the cause, too.
+                let cause = format!(": {}", error.source);
+                let what = said.strip_suffix(&cause).unwrap_or(&said);
+                return Err(os_error(what, &error.source));
             }
         };
         // A stopping reactor must not kill the application's children: Twisted leaves them running.
