@@ -23,6 +23,8 @@ mod _tidewaiter {
     #[pymodule_export]
     use super::asyncio::handle::{Handle, TimerHandle};
     #[pymodule_export]
+    use super::asyncio::named_pipes::PipeConnector;
+    #[pymodule_export]
     use super::asyncio::pipes::AsyncioPipe;
     #[pymodule_export]
     use super::asyncio::server::StreamListener;

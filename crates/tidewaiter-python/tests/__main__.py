@@ -27,6 +27,7 @@ ON_WINDOWS = [
     "test_asyncio_faults",
     "test_asyncio_interface",
     "test_asyncio_loop",
+    "test_asyncio_named_pipes",
     "test_asyncio_native_streams",
     "test_asyncio_pipes",
     "test_asyncio_sendfile",

@@ -26,6 +26,7 @@ __all__ = [
     "Descriptors",
     "Handle",
     "Listener",
+    "PipeConnector",
     "PortFailure",
     "SocketTransport",
     "Stream",
@@ -326,18 +327,32 @@ class AsyncioLoop:
         server: object,
         on_failure: Callable[[OSError], object],
     ) -> StreamListener: ...
+    def _connect_pipe(
+        self, address: str, factory: Callable[[], BaseProtocol], waiter: Future[None]
+    ) -> PipeConnector: ...
+    def _listen_pipe(
+        self, address: str, factory: Callable[[], BaseProtocol], on_failure: Callable[[OSError], object]
+    ) -> StreamListener: ...
     def _socket_transports(self) -> list[SocketTransport]: ...
     def _is_transports(self, descriptor: int) -> bool: ...
 
 @final
 class StreamListener:
-    """A listening socket on the loop."""
+    """A listening socket or named pipe on the loop."""
 
     def stop(self) -> bool: ...
 
 @final
+class PipeConnector:
+    """A connection to a named pipe that is being made."""
+
+    @property
+    def transport(self) -> SocketTransport | None: ...
+    def cancel(self) -> None: ...
+
+@final
 class SocketTransport:
-    """A TCP or UNIX connection. For `isinstance`, it is an `asyncio.Transport`."""
+    """A connection: TCP, UNIX, or a named pipe of Windows. For `isinstance`, it is an `asyncio.Transport`."""
 
     _start_tls_compatible: ClassVar[bool]
     _sendfile_compatible: ClassVar[Any]

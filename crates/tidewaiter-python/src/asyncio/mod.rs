@@ -7,6 +7,7 @@ pub(crate) mod datagrams;
 mod exceptions;
 pub(crate) mod face;
 pub(crate) mod handle;
+pub(crate) mod named_pipes;
 mod owner;
 pub(crate) mod pipes;
 pub(crate) mod server;

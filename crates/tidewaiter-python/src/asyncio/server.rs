@@ -1,4 +1,4 @@
-//! The Python class `StreamListener`: a listening socket of an asyncio server.
+//! The Python class `StreamListener`: a listening socket or named pipe of an asyncio server.
 
 use std::cell::OnceCell;
 use std::io;
@@ -8,7 +8,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use tidewaiter::port::RawDescriptor;
-use tidewaiter::{Address, Factory, Protocol, Transport};
+use tidewaiter::{Address, Factory, Protocol, Reactor, Transport};
 
 use super::exceptions::{leave_loop, leaves_loop, report};
 use super::face::AsyncioLoop;
@@ -40,7 +40,7 @@ struct State {
     listening: OnceCell<Listening>,
 }
 
-/// A listening socket on the loop. Accepted connections get transports without a socket of Python's.
+/// A listening socket or named pipe on the loop. Accepted connections get transports without a socket of Python's.
 #[pyclass(frozen, module = "tidewaiter._tidewaiter")]
 pub(crate) struct StreamListener(Locked<State>);
 
@@ -78,7 +78,7 @@ impl Accept for Accepting {
 }
 
 /// The factory of every listener.
-struct ListenerBridge {
+pub(super) struct ListenerBridge {
     slot: Slot<StreamListener>,
     accepting: Rc<Accepting>,
 }
@@ -104,6 +104,42 @@ impl Factory for ListenerBridge {
 }
 
 impl StreamListener {
+    /// Makes a listener of the loop, which `listen` begins.
+    pub(super) fn begin(
+        home: &Bound<'_, AsyncioLoop>,
+        factory: Py<PyAny>,
+        server: Option<Py<PyAny>>,
+        on_failure: Py<PyAny>,
+        listen: impl FnOnce(&Reactor, ListenerBridge) -> Result<tidewaiter::Listener, tidewaiter::Error>,
+    ) -> PyResult<Py<StreamListener>> {
+        let py = home.py();
+        let event_loop = home.get().open(py)?;
+        event_loop.check_thread()?;
+        let context = context::copy_of_current(py)?;
+        let state = State {
+            home: home.clone().unbind(),
+            factory,
+            server,
+            on_failure,
+            context: context.unbind(),
+            listening: OnceCell::new(),
+        };
+        let made = Bound::new(py, StreamListener(Locked::new(state)))?;
+        let slot = Slot::new(&event_loop, &made);
+        let bridge = ListenerBridge {
+            slot: slot.clone(),
+            accepting: Rc::new(Accepting(slot.clone())),
+        };
+        let listener = listen(&event_loop.reactor, bridge).map_err(|error| {
+            slot.remove();
+            refused("listen", &error)
+        })?;
+        let listening = &made.get().0.get(py).listening;
+        // `set` cannot fail: the cell is empty until here.
+        let _ = listening.set(Listening { listener, slot });
+        Ok(made.unbind())
+    }
+
     fn accept(
         listener: &Bound<'_, Self>,
         event_loop: &Rc<Loop>,
@@ -144,42 +180,16 @@ impl AsyncioLoop {
         server: Option<Py<PyAny>>,
         on_failure: Py<PyAny>,
     ) -> PyResult<Py<StreamListener>> {
-        let py = slf.py();
         let socket = sockets::listener(descriptor)?;
-        let event_loop = slf.get().open(py)?;
-        event_loop.check_thread()?;
-        let context = context::copy_of_current(py)?;
-        let state = State {
-            home: slf.clone().unbind(),
-            factory,
-            server,
-            on_failure,
-            context: context.unbind(),
-            listening: OnceCell::new(),
-        };
-        let made = Bound::new(py, StreamListener(Locked::new(state)))?;
-        let slot = Slot::new(&event_loop, &made);
-        let bridge = ListenerBridge {
-            slot: slot.clone(),
-            accepting: Rc::new(Accepting(slot.clone())),
-        };
-        let listener = event_loop
-            .reactor
-            .listen_on(socket, bridge)
-            .map_err(|error| {
-                slot.remove();
-                refused("listen", &error)
-            })?;
-        let listening = &made.get().0.get(py).listening;
-        // `set` cannot fail: the cell is empty until here.
-        let _ = listening.set(Listening { listener, slot });
-        Ok(made.unbind())
+        StreamListener::begin(slf, factory, server, on_failure, |reactor, bridge| {
+            reactor.listen_on(socket, bridge)
+        })
     }
 }
 
 #[pymethods]
 impl StreamListener {
-    /// Has the loop close the socket. Connections live on. Does nothing and returns false if the loop is closed, or in a
+    /// Has the loop close it. Connections live on. Does nothing and returns false if the loop is closed, or in a
     /// forked child, where the listener belongs to the parent.
     fn stop(&self, py: Python<'_>) -> PyResult<bool> {
         let Some(Listening { listener, slot }) = self.0.get(py).listening.get() else {

@@ -47,6 +47,7 @@ pub(crate) fn no_turn(error: &tidewaiter::Error) -> PyErr {
 pub(crate) fn refused(what: &str, error: &tidewaiter::Error) -> PyErr {
     match error {
         tidewaiter::Error::Port(source)
+        | tidewaiter::Error::Listen { source, .. }
         | tidewaiter::Error::ListenOn(source)
         | tidewaiter::Error::Adopt { source, .. } => os_error(what, source),
         other => PyRuntimeError::new_err(format!("{what}: {other}")),

@@ -179,8 +179,9 @@ pub(crate) fn to_python<'py>(py: Python<'py>, address: &Address) -> PyResult<Bou
             (None, Some(name)) => Ok(PyBytes::new(py, &[b"\0", name].concat()).into_any()),
             (None, None) => Ok(py.None().into_bound(py)),
         },
+        Address::Pipe(name) => Ok(name.as_str().into_pyobject(py)?.into_any()),
         other => Err(PyValueError::new_err(format!(
-            "{other} is not the address of a socket"
+            "{other} is not the address of a connection"
         ))),
     }
 }

@@ -12,6 +12,7 @@ from tidewaiter._tidewaiter import AsyncioLoop, Core, Handle
 from tidewaiter.asyncio import _insight
 from tidewaiter.asyncio._datagrams import Datagrams
 from tidewaiter.asyncio._insight import Insight
+from tidewaiter.asyncio._named_pipes import NamedPipes
 from tidewaiter.asyncio._pipes import Pipes
 from tidewaiter.asyncio._signals import Signals
 from tidewaiter.asyncio._sockets import Sockets
@@ -36,13 +37,15 @@ PRIVATE_NAMES = (
 
 class Loop(
     # The hooks of `BaseEventLoop` for streams and servers, sockets, datagrams, pipes and subprocesses come here, each
-    # kind as a class in a file of its own: `_streams`, `_sockets`, `_datagrams`, `_pipes`, `_subprocesses`.
+    # kind as a class in a file of its own: `_streams`, `_sockets`, `_datagrams`, `_pipes`, `_named_pipes`,
+    # `_subprocesses`.
     Insight,
     Subprocesses,
     Signals,
     Datagrams,
     Streams,
     Sockets,
+    NamedPipes,
     Pipes,
     AsyncioLoop,
     base_events.BaseEventLoop,

@@ -91,6 +91,11 @@ impl State {
     fn find_value<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         match name {
             "socket" => self.socket(py),
+            // Windows's own loop has the name of a pipe under this key.
+            "addr" => match self.link.borrow().as_ref().and_then(Transport::peer_addr) {
+                Some(name @ Address::Pipe(_)) => address(py, &name).map(Some),
+                _ => Ok(None),
+            },
             "peername" => {
                 let open = self.link.borrow().as_ref().map(Transport::peer_addr);
                 let peer = match open {

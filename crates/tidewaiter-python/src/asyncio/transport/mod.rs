@@ -1,4 +1,4 @@
-//! The Python class `SocketTransport`: a TCP or UNIX connection as asyncio's protocols see it.
+//! The Python class `SocketTransport`: a connection as asyncio's protocols see it.
 
 mod attributes;
 pub(super) mod bridge;
@@ -54,7 +54,7 @@ struct State {
     extra: RefCell<Option<Box<Extra>>>,
 }
 
-/// A TCP or UNIX connection. For `isinstance`, it is an `asyncio.Transport`.
+/// A connection: TCP, UNIX, or a named pipe of Windows. For `isinstance`, it is an `asyncio.Transport`.
 ///
 /// It has no dict of the interpreter's: Python 3.11 and 3.12 make one for each new object, and may start a garbage
 /// collection for it that finds the object half made.

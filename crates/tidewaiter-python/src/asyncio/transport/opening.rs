@@ -5,8 +5,8 @@ use std::rc::Rc;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
-use tidewaiter::Transport;
 use tidewaiter::port::RawDescriptor;
+use tidewaiter::{Address, Transport};
 
 use std::cell::{Cell, OnceCell, RefCell};
 
@@ -62,7 +62,8 @@ impl SocketTransport {
     /// Connects the object to its open connection.
     pub(in crate::asyncio) fn begin(&self, py: Python<'_>, link: &Transport) {
         let state = self.state(py);
-        if let Some(descriptor) = link.raw_descriptor() {
+        let pipe = is_pipe(link);
+        if let Some(descriptor) = link.raw_descriptor().filter(|_| !pipe) {
             state.descriptor.set(Some(descriptor));
             let numbers = state.home.get().numbers(py);
             numbers.borrow_mut().insert(descriptor);
@@ -75,6 +76,12 @@ impl SocketTransport {
             // As asyncio does: small writes are not delayed. A connection that has failed tells that by itself.
             let _ = link.set_no_delay(true);
         }
+    }
+
+    /// Has `waiter` get a result once `connection_made` has returned.
+    pub(in crate::asyncio) fn tell(&self, py: Python<'_>, waiter: Py<PyAny>) {
+        self.state(py)
+            .with_extra(|extra| extra.waiter = Some(waiter));
     }
 
     /// The library has begun the connection. The protocol is told at once, or by the loop's `call_soon` if a program
@@ -145,6 +152,11 @@ impl SocketTransport {
         slf.get().state(slf.py()).read_soon(slf);
         Ok(())
     }
+}
+
+/// Whether a connection is over a named pipe of Windows. Its number is that of no socket.
+pub(super) fn is_pipe(link: &Transport) -> bool {
+    matches!(link.peer_addr(), Some(Address::Pipe(_)))
 }
 
 /// Has a new transport read.

@@ -1,13 +1,14 @@
 //! A transport's methods for writing.
 
 use bytes::Bytes;
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyNotImplementedError, PyRuntimeError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
 use tidewaiter::Transport;
 
+use super::opening::is_pipe;
 use super::{SocketTransport, State};
 
 /// Written data of at least this size is referenced instead of copied. For less, a copy is cheaper.
@@ -152,10 +153,15 @@ impl SocketTransport {
         }
     }
 
-    /// Ends the sending side once everything is sent. Receiving goes on.
+    /// Ends the sending side once everything is sent. Receiving goes on. A named pipe has no such end.
     fn write_eof(&self, py: Python<'_>) -> PyResult<()> {
         let state = self.state(py);
         let link = state.transport()?;
+        if link.as_ref().is_some_and(is_pipe) {
+            return Err(PyNotImplementedError::new_err(
+                "a named pipe ends in both directions at once",
+            ));
+        }
         if state.closing.get() || state.eof_written.replace(true) {
             return Ok(());
         }
@@ -165,7 +171,7 @@ impl SocketTransport {
         Ok(())
     }
 
-    fn can_write_eof(&self) -> bool {
-        true
+    fn can_write_eof(&self, py: Python<'_>) -> bool {
+        !self.state(py).link.borrow().as_ref().is_some_and(is_pipe)
     }
 }
