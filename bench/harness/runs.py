@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from subprocess import Popen
 
 from harness.aims import judged
@@ -14,8 +14,6 @@ from harness.workload import Peer, Workload
 
 # With --assert, a workload that misses an aim gets up to this many times as many rounds.
 PATIENCE = 3
-# How the address of a UNIX socket begins.
-UNIX = "unix:"
 
 # Reads the CPU time of a process, in seconds.
 Clock = Callable[[int], float | None]
@@ -41,7 +39,11 @@ def run(
     """
     watch = Watch()
     core = 0 if workload.pinned else None
-    with started(command, core, dict(environment)) as (process, output):
+    # A folder of its own: a socket that a killed server left in a common one would be in the way of others.
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        started(command, core, {**environment, "TMPDIR": folder}) as (process, output),
+    ):
         lines = told(output)
         if workload.load:
             measured = _served(workload, process, lines, drive)
@@ -62,11 +64,7 @@ def _served(workload: Workload, process: Popen, lines: Iterator[dict], drive: Dr
     address = first["address"]
     # A server that opens all its sockets before it listens tells how much memory it had before that.
     before_kib = first.get("before_kib") or memory_kib(process.pid, "VmRSS") or 0
-    try:
-        cpu, figures = drive(address, process.pid)
-    finally:
-        if address.startswith(UNIX):
-            Path(address.removeprefix(UNIX)).unlink(missing_ok=True)
+    cpu, figures = drive(address, process.pid)
     figures["peak_kib"] = memory_kib(process.pid, "VmHWM")
     if workload.per == "memory":
         # Use the peak, because the connections are closed by now.
