@@ -199,7 +199,7 @@ fn cannot_make(path: &Path, error: &std::io::Error) -> Stop {
     Stop::Failed(format!("cannot make {}: {error}", path.display()))
 }
 
-/// The only file in `folder`.
+/// The only file or folder in `folder`.
 pub(super) fn only_file(folder: &Path) -> Result<PathBuf, Stop> {
     let files: Vec<PathBuf> = std::fs::read_dir(folder)
         .into_iter()

@@ -18,7 +18,7 @@ use super::transport::SocketTransport;
 use super::transport::bridge::{Accept, Bridge};
 use crate::core::context;
 use crate::core::event_loop::Loop;
-use crate::core::failures::{os_error, raised};
+use crate::core::failures::{not_connected, raised};
 use crate::core::lock::Locked;
 use crate::core::slot::{Callee, Slot};
 
@@ -86,10 +86,7 @@ impl Factory for ConnectBridge {
     }
 
     fn connection_failed(&mut self, _: &Reactor, error: ConnectError) {
-        let refused = match error.io_error() {
-            Some(source) => os_error("connect", source),
-            None => os_error("connect", &std::io::Error::other(error.to_string())),
-        };
+        let refused = not_connected(&error);
         self.0.call_last("connect", |connector| {
             let py = connector.py();
             connector.get().0.get(py).fail(py, &refused)?;

@@ -53,3 +53,11 @@ pub(crate) fn refused(what: &str, error: &tidewaiter::Error) -> PyErr {
         other => PyRuntimeError::new_err(format!("{what}: {other}")),
     }
 }
+
+/// Converts the error of a connection that could not be made.
+pub(crate) fn not_connected(error: &tidewaiter::ConnectError) -> PyErr {
+    match error.io_error() {
+        Some(source) => os_error("connect", source),
+        None => os_error("connect", &io::Error::other(error.to_string())),
+    }
+}

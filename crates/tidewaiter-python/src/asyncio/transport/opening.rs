@@ -62,17 +62,16 @@ impl SocketTransport {
     /// Connects the object to its open connection.
     pub(in crate::asyncio) fn begin(&self, py: Python<'_>, link: &Transport) {
         let state = self.state(py);
-        let pipe = is_pipe(link);
-        if let Some(descriptor) = link.raw_descriptor().filter(|_| !pipe) {
+        let peer = link.peer_addr();
+        if !matches!(peer, Some(Address::Pipe(_)))
+            && let Some(descriptor) = link.raw_descriptor()
+        {
             state.descriptor.set(Some(descriptor));
             let numbers = state.home.get().numbers(py);
             numbers.borrow_mut().insert(descriptor);
         }
         state.link.replace(Some(link.clone()));
-        if link
-            .peer_addr()
-            .is_some_and(|peer| peer.socket_addr().is_some())
-        {
+        if matches!(peer, Some(Address::Ip(_))) {
             // As asyncio does: small writes are not delayed. A connection that has failed tells that by itself.
             let _ = link.set_no_delay(true);
         }

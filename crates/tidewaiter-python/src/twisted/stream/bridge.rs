@@ -10,7 +10,7 @@ use tidewaiter::port::{PassedDescriptors, RawDescriptor};
 use tidewaiter::{Address, ConnectError, Factory, Protocol, Reactor, Reason, Transport};
 
 use super::{Stream, passing};
-use crate::core::failures::{os_error, refused};
+use crate::core::failures::{not_connected, os_error, refused};
 use crate::core::slot::{Slot, enter};
 use crate::core::sockets;
 use crate::twisted::face::{Accepted, TwistedLoop};
@@ -147,10 +147,7 @@ impl Factory for Caller {
     }
 
     fn connection_failed(&mut self, _: &Reactor, error: ConnectError) {
-        let refused = match error.io_error() {
-            Some(source) => os_error("connect", source),
-            None => os_error("connect", &std::io::Error::other(error.to_string())),
-        };
+        let refused = not_connected(&error);
         call_live(&self.0, "_streamRefused", |stream| {
             let py = stream.py();
             stream.call_method1(intern!(py, "_streamRefused"), (refused.value(py),))
